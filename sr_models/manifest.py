@@ -1,0 +1,225 @@
+"""What a checkpoint says of itself, and the folder that checkpoints are published in.
+
+Standard library only, so that every process (the gateway has no torch) can read it.
+A version is `<folder>/<name>/<version>/` with `model.safetensors` and `manifest.json`, the layout of
+Triton's model repository; `<folder>/aliases.json` says which version of a name is in production:
+`{"espcn-x4": {"production": 1}}`. Without an entry the highest version is.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "model.safetensors"
+ALIASES_FILE = "aliases.json"
+SCHEMA_VERSION = 1
+AUTO = "auto"
+"""The model name that lets the service choose the family."""
+
+ColourMode = Literal["luma", "rgb"]
+
+
+class ManifestError(Exception):
+    """A checkpoint's manifest cannot be used: publish the version again with `python -m training release`."""
+
+
+class ModelNotFoundError(LookupError):
+    """No published checkpoint answers to that model and scale: see GET /models for those that do."""
+
+
+class ScaleNotFoundError(ModelNotFoundError):
+    """The model is published, but not at that scale: see GET /models for its scales."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mean over a benchmark set, by the protocol named in `protocol`."""
+
+    benchmark: str
+    """The set's name: Set5, Set14 or B100."""
+    psnr_db: float
+    """Peak signal-to-noise ratio on luma, in dB."""
+    ssim: float
+    """Structural similarity on luma, at most 1."""
+    protocol: str
+    """How LR was made and what was compared."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One published version of a checkpoint."""
+
+    family: str
+    """What a user asks for: espcn, bicubic, …"""
+    scale: int
+    """How many times larger the result is: 2, 3 or 4."""
+    version: int
+    """Counts from 1; never reused."""
+    architecture: str
+    """The network's name in `sr_models.catalog`."""
+    hyperparameters: Mapping[str, Any]
+    """The network's constructor arguments."""
+    colour: ColourMode
+    """What the network sees: `luma` (chroma is enlarged by bicubic) or `rgb`."""
+    weights_sha256: str
+    """SHA-256 of the weights file, in hex."""
+    weights_bytes: int
+    """Size of the weights file."""
+    receptive_radius_px: int
+    """LR pixels on each side that an output pixel can depend on."""
+    halo_px: int
+    """LR pixels to cut off each side of a tile: measured, at most `receptive_radius_px`."""
+    parameters: int
+    """Trained numbers in the network."""
+    licence: str
+    """The weights' licence, as an SPDX identifier."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Recipe, commit, data and length of the run that made the weights; empty if nothing was trained."""
+    scores: tuple[Score, ...] = ()
+    """Measured when the version was released."""
+    schema_version: int = SCHEMA_VERSION
+    """The form of this file."""
+
+    @property
+    def name(self) -> str:
+        """`<family>-x<scale>`, the checkpoint's folder."""
+        return f"{self.family}-x{self.scale}"
+
+    @property
+    def label(self) -> str:
+        """`<family>-x<scale>@<version>`, which names these weights for ever."""
+        return f"{self.name}@{self.version}"
+
+    def psnr_db(self, benchmark: str) -> float | None:
+        """The luma PSNR on a benchmark set, or None if it was not scored on it."""
+        return next((s.psnr_db for s in self.scores if s.benchmark == benchmark), None)
+
+    def to_json(self) -> str:
+        """The manifest as it is written to `manifest.json`."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote. Raises ManifestError on anything else."""
+        try:
+            fields = json.loads(text)
+            if fields.get("schema_version") != SCHEMA_VERSION:
+                raise ManifestError(
+                    f"the manifest has schema version {fields.get('schema_version')!r}; this software "
+                    f"reads {SCHEMA_VERSION}"
+                )
+            scores = tuple(Score(**score) for score in fields.pop("scores"))
+            manifest = cls(scores=scores, **fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ManifestError(f"not a manifest: {error}") from error
+        if manifest.scale not in (2, 3, 4) or manifest.colour not in ("luma", "rgb"):
+            raise ManifestError(f"scale {manifest.scale!r} or colour {manifest.colour!r} is unknown")
+        return manifest
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published version and where it lies."""
+
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def weights_path(self) -> Path:
+        """The weights file, not yet verified: `sr_models.checkpoint.load` does that."""
+        return self.folder / WEIGHTS_FILE
+
+
+def default_checkpoint_folder() -> Path:
+    """The published checkpoints that came with this software: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parent / "checkpoints"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "checkpoints"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class CheckpointFolder:
+    """A folder of published checkpoints. Reads it at each call, so that a new version is seen at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every version of every name, ordered by name, then version.
+
+        Raises ManifestError if a manifest is unreadable or names another place than its own.
+        """
+        return [
+            self._read(manifest_path.parent)
+            for manifest_path in sorted(
+                self.path.glob(f"*/*/{MANIFEST_FILE}"), key=lambda p: (p.parent.parent.name, _version_of(p.parent))
+            )
+            if _version_of(manifest_path.parent) > 0
+        ]
+
+    def production(self) -> list[Checkpoint]:
+        """The version in production of each name, ordered by name."""
+        latest = {c.manifest.name: c for c in self.checkpoints()}
+        aliases = self._aliases()
+        return [
+            self._read(self.path / name / str(aliases[name])) if name in aliases else checkpoint
+            for name, checkpoint in latest.items()
+        ]
+
+    def find(self, model: str, scale: int) -> Checkpoint:
+        """The checkpoint that a request for `model` at `scale` means.
+
+        `model` is a family (`espcn`: its version in production), a family with a version
+        (`espcn@1`), or `auto`: the family with the best luma PSNR on Set5 at that scale.
+        Raises ModelNotFoundError, or ScaleNotFoundError where only the scale is missing.
+        """
+        family, _, version = model.partition("@")
+        if family == AUTO and not version:
+            at_scale = [c for c in self.production() if c.manifest.scale == scale]
+            if not at_scale:
+                raise ScaleNotFoundError(f"no model is published at scale {scale}")
+            return max(at_scale, key=lambda c: c.manifest.psnr_db("Set5") or 0.0)
+        known = self.checkpoints() if version else self.production()
+        of_family = [c for c in known if c.manifest.family == family]
+        if version:
+            of_family = [c for c in of_family if str(c.manifest.version) == version]
+        if not of_family:
+            raise ModelNotFoundError(f"no model {model!r} is published")
+        for checkpoint in of_family:
+            if checkpoint.manifest.scale == scale:
+                return checkpoint
+        scales = ", ".join(str(c.manifest.scale) for c in of_family)
+        raise ScaleNotFoundError(f"model {model!r} is published at scale {scales}, not {scale}")
+
+    def _aliases(self) -> dict[str, int]:
+        path = self.path / ALIASES_FILE
+        if not path.exists():
+            return {}
+        try:
+            return {name: int(of_name["production"]) for name, of_name in json.loads(path.read_text("utf-8")).items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ManifestError(f"{path} is not an alias table: {error}") from error
+
+    def _read(self, folder: Path) -> Checkpoint:
+        path = folder / MANIFEST_FILE
+        try:
+            manifest = Manifest.from_json(path.read_text("utf-8"))
+        except (OSError, ManifestError) as error:
+            raise ManifestError(f"{path}: {error}") from error
+        if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
+            raise ManifestError(f"{path} describes {manifest.label}, not {folder.parent.name}@{folder.name}")
+        return Checkpoint(manifest, folder)
+
+
+def _version_of(folder: Path) -> int:
+    """The folder's version, or 0 where its name is not one."""
+    return int(folder.name) if re.fullmatch(r"[1-9][0-9]*", folder.name) else 0

@@ -1,0 +1,57 @@
+"""Which workers live, as RQ's registry tells it.
+
+A worker's key expires with its heartbeat, so a key that is there is a worker that
+beat within its lease; a name in the registry without a key is a worker that died.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from worker.contract.queue import QUEUE_NAME, QueueUnavailableError
+
+
+@dataclass(frozen=True)
+class LiveWorker:
+    """A worker that beats."""
+
+    name: str
+    """Unique among workers."""
+    hostname: str
+    """The machine or container it runs on."""
+    state: str
+    """RQ's word: idle, busy, started."""
+
+
+class Fleet(Protocol):
+    """The workers that take jobs from our queue."""
+
+    def live_workers(self) -> list[LiveWorker]:
+        """Every worker that beat within its lease. Raises QueueUnavailableError."""
+
+
+class RqFleet:
+    """The fleet as RQ's worker registry has it."""
+
+    def __init__(self, redis: Redis, queue_name: str = QUEUE_NAME) -> None:
+        self._redis = redis
+        self._registry_key = WORKERS_BY_QUEUE_KEY % queue_name
+
+    def live_workers(self) -> list[LiveWorker]:
+        """See :class:`Fleet`."""
+        try:
+            keys = sorted(self._redis.smembers(self._registry_key))
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.hmget(key, "hostname", "state", "death")
+                answers = pipeline.execute()
+        except RedisError as error:
+            raise QueueUnavailableError(str(error)) from error
+        return [
+            LiveWorker(key.decode().rpartition(":")[2], (hostname or b"").decode(), state.decode())
+            for key, (hostname, state, death) in zip(keys, answers, strict=True)
+            if state and not death
+        ]

@@ -1,0 +1,184 @@
+"""What a job is, in JSON types: the words that the gateway and the workers share.
+
+Ids and blob keys cross the queue, never bytes or objects; errors cross it as data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+SCHEMA_VERSION = 1
+
+
+class JobSchemaError(ValueError):
+    """The queue holds a job of another schema version: upgrade gateway and workers together."""
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. The last three are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def final(self) -> bool:
+        """Whether the job will never change again."""
+        return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED)
+
+
+class PictureFormat(StrEnum):
+    """The formats that are read and written."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        """The IANA media type, such as image/png."""
+        return f"image/{self.value}"
+
+    @property
+    def suffix(self) -> str:
+        """The usual file name suffix, with its dot."""
+        return ".jpg" if self is PictureFormat.JPEG else f".{self.value}"
+
+
+@dataclass(frozen=True)
+class InputPicture:
+    """What the gateway learned of the upload from its header."""
+
+    format: PictureFormat
+    """The format found in the bytes, whatever the file name said."""
+    width_px: int
+    """As stored, before any EXIF orientation."""
+    height_px: int
+    """As stored, before any EXIF orientation."""
+    size_bytes: int
+    """Length of the upload."""
+    sha256: str
+    """Of the upload, in hex."""
+    filename: str
+    """The name that the client gave, reduced to its last part; may be empty."""
+
+
+@dataclass(frozen=True)
+class UpscaleJob:
+    """One picture to enlarge."""
+
+    id: str
+    """Unguessable; also the RQ job's id."""
+    model: str
+    """A family (`espcn`), a pinned version (`espcn@1`) or `auto`."""
+    scale: int
+    """2, 3 or 4."""
+    output_format: PictureFormat
+    """The result's format."""
+    quality: int | None
+    """1 to 100 for JPEG and WebP; None takes the encoder's default here."""
+    input: InputPicture
+    """The upload."""
+    created_at: float
+    """When the gateway accepted the job, in seconds since the epoch."""
+    schema_version: int = SCHEMA_VERSION
+    """The form of this record."""
+
+    @property
+    def prefix(self) -> str:
+        """Every blob of the job lies under this key."""
+        return f"jobs/{self.id}/"
+
+    @property
+    def input_key(self) -> str:
+        """Where the upload lies in the blob store."""
+        return f"{self.prefix}input"
+
+    @property
+    def result_key(self) -> str:
+        """Where the result will lie in the blob store."""
+        return f"{self.prefix}result"
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` made. Raises JobSchemaError on anything else."""
+        try:
+            if fields["schema_version"] != SCHEMA_VERSION:
+                raise JobSchemaError(f"schema version {fields['schema_version']!r}, expected {SCHEMA_VERSION}")
+            picture = {**fields["input"], "format": PictureFormat(fields["input"]["format"])}
+            return cls(
+                **{
+                    **fields,
+                    "output_format": PictureFormat(fields["output_format"]),
+                    "input": InputPicture(**picture),
+                }
+            )
+        except (TypeError, KeyError) as error:
+            raise JobSchemaError(f"not a job: {error}") from error
+        except ValueError as error:
+            raise JobSchemaError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a worker made of a job."""
+
+    media_type: str
+    """Of the result, such as image/png."""
+    width_px: int
+    """Exactly scale times the upright input's."""
+    height_px: int
+    """Exactly scale times the upright input's."""
+    size_bytes: int
+    """Length of the result."""
+    sha256: str
+    """Of the result, in hex."""
+    checkpoint: str
+    """The version that made it: `<family>-x<scale>@<version>`."""
+    checkpoint_sha256: str
+    """Of the weights that made it, in hex."""
+    decode_s: float
+    """Reading and decoding the input, in seconds."""
+    upscale_s: float
+    """From the first tile's admission to the last tile's end, in seconds; other jobs share the device meanwhile."""
+    encode_s: float
+    """Encoding the result, in seconds."""
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job failed, as data."""
+
+    code: str
+    """Stable, for programs."""
+    message: str
+    """For people; names the fix where there is one."""
+    retryable: bool
+    """Whether the same request could succeed later."""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as the queue knows it now."""
+
+    job: UpscaleJob
+    """What was asked."""
+    status: JobStatus
+    """Where it stands."""
+    progress: float
+    """The share of the work done, 0 to 1; never falls during an attempt."""
+    started_at: float | None = None
+    """When a worker took it, in seconds since the epoch."""
+    ended_at: float | None = None
+    """When it reached a final status, in seconds since the epoch."""
+    result: JobResult | None = None
+    """Set when succeeded."""
+    failure: JobFailure | None = None
+    """Set when failed."""

@@ -1,0 +1,218 @@
+"""The queue of jobs: the port, and RQ on Redis or Valkey behind it.
+
+RQ's own records stay true, so that `rq info`, the exporters and its registries tell the truth.
+What RQ has no field for lies in the same Redis hash as the RQ job, under names of ours, and
+so lives and dies with it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Retry
+from rq.command import send_stop_job_command
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job
+from rq.job import JobStatus as RqStatus
+from rq.serializers import JSONSerializer
+
+from worker.contract.jobs import JobFailure, JobRecord, JobResult, JobStatus, UpscaleJob
+
+QUEUE_NAME = "upscale"
+FUNCTION_NAME = "worker.upscale"
+"""The only function name that a worker accepts. It names no importable object: nothing is imported for a job."""
+
+MAX_ATTEMPTS = 3
+"""How often a job may be started before it fails: a worker that dies takes an attempt with it."""
+
+WORKER_LOST = JobFailure(
+    code="worker_lost",
+    message="The worker died each time while it had this job; the picture may be what kills it.",
+    retryable=True,
+)
+
+
+class QueueUnavailableError(Exception):
+    """Redis does not answer: check that it runs and that ENLARGER_REDIS_URL is right."""
+
+
+class DuplicateJobError(Exception):
+    """A job with that id was submitted before."""
+
+
+class JobQueue(Protocol):
+    """What the gateway needs of the queue. Every method may raise QueueUnavailableError."""
+
+    def submit(self, job: UpscaleJob) -> None:
+        """Accept the job; once this returns the job is not lost. Raises DuplicateJobError."""
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """The job as it stands, or None if it is unknown or its time is over."""
+
+    def cancel(self, job_id: str) -> None:
+        """Make a job that has not ended end as canceled; nothing happens to one that has."""
+
+    def forget(self, job_id: str) -> None:
+        """Delete the record of a job that has ended."""
+
+    def waiting(self) -> int:
+        """How many jobs wait for a worker."""
+
+    def ping(self) -> None:
+        """Return if the queue answers."""
+
+
+class Field(StrEnum):
+    """Our fields in the RQ job's hash."""
+
+    PROGRESS = "enlarger_progress"
+    FAILURE = "enlarger_failure"
+    CANCEL = "enlarger_cancel"
+    ATTEMPTS = "enlarger_attempts"
+
+
+# A write to a job that was deleted meanwhile would leave a hash that never expires.
+_SET_IF_EXISTS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+
+_STATUS_OF_RQ = {
+    RqStatus.CREATED: JobStatus.QUEUED,
+    RqStatus.QUEUED: JobStatus.QUEUED,
+    RqStatus.DEFERRED: JobStatus.QUEUED,
+    RqStatus.SCHEDULED: JobStatus.QUEUED,
+    RqStatus.STARTED: JobStatus.PROCESSING,
+    RqStatus.FINISHED: JobStatus.SUCCEEDED,
+    RqStatus.FAILED: JobStatus.FAILED,
+    RqStatus.STOPPED: JobStatus.CANCELED,
+    RqStatus.CANCELED: JobStatus.CANCELED,
+}
+
+
+def set_field(redis: Redis, job_id: str, field: Field, value: str) -> bool:
+    """Set one of our fields on a job; False if the job no longer exists."""
+    return bool(redis.eval(_SET_IF_EXISTS, 1, Job.key_for(job_id), field, value))
+
+
+def encode_failure(failure: JobFailure) -> str:
+    """A failure as it lies in :attr:`Field.FAILURE`."""
+    return json.dumps(asdict(failure))
+
+
+class RqJobQueue:
+    """Jobs in an RQ queue. Thread-safe."""
+
+    def __init__(
+        self, redis: Redis, *, job_timeout_s: int, retention_s: int, queue_name: str = QUEUE_NAME
+    ) -> None:
+        self._redis = redis
+        self._job_timeout_s = job_timeout_s
+        self._retention_s = retention_s
+        self._queue = Queue(queue_name, connection=redis, serializer=JSONSerializer)
+
+    def submit(self, job: UpscaleJob) -> None:
+        """See :class:`JobQueue`."""
+        with _translated():
+            if Job.exists(job.id, connection=self._redis):
+                raise DuplicateJobError(job.id)
+            self._queue.enqueue_call(
+                FUNCTION_NAME,
+                kwargs={"job": job.to_json()},
+                job_id=job.id,
+                timeout=self._job_timeout_s,
+                result_ttl=self._retention_s,
+                failure_ttl=self._retention_s,
+                # Without a retry, RQ would fail the jobs of a worker that died.
+                retry=Retry(max=MAX_ATTEMPTS - 1),
+                description=f"{job.model} x{job.scale} {job.input.width_px}x{job.input.height_px}",
+            )
+
+    def find(self, job_id: str) -> JobRecord | None:
+        """See :class:`JobQueue`."""
+        with _translated():
+            job = self._fetch(job_id)
+            if job is None:
+                return None
+            progress, failure, cancel = self._redis.hmget(job.key, [Field.PROGRESS, Field.FAILURE, Field.CANCEL])
+            status = _STATUS_OF_RQ[job.get_status(refresh=False)]
+            result = job.return_value() if status is JobStatus.SUCCEEDED else None
+        if cancel and not status.final:
+            status = JobStatus.CANCELED
+        if status is JobStatus.SUCCEEDED and result is None:
+            return None
+        return JobRecord(
+            job=UpscaleJob.from_json(job.kwargs["job"]),
+            status=status,
+            progress=1.0 if status is JobStatus.SUCCEEDED else float(progress or 0.0),
+            started_at=None if status is JobStatus.QUEUED else _epoch_s(job.started_at),
+            ended_at=_epoch_s(job.ended_at) if status.final else None,
+            result=JobResult(**result) if result else None,
+            failure=_failure(failure) if status is JobStatus.FAILED else None,
+        )
+
+    def cancel(self, job_id: str) -> None:
+        """See :class:`JobQueue`."""
+        with _translated():
+            # The mark comes first: a worker that takes the job from now on sees it and drops the
+            # job, and one that took it before has made it `started`, which the fetch then shows.
+            if not set_field(self._redis, job_id, Field.CANCEL, "1"):
+                return
+            job = self._fetch(job_id)
+            if job is None:
+                return
+            status = job.get_status(refresh=False)
+            try:
+                if status is RqStatus.STARTED:
+                    send_stop_job_command(self._redis, job_id, serializer=JSONSerializer)
+                elif not _STATUS_OF_RQ[status].final:
+                    job.cancel()
+                    self._redis.expire(job.key, self._retention_s)
+            except (InvalidJobOperation, NoSuchJobError):
+                return  # it ended or was canceled by another caller meanwhile
+
+    def forget(self, job_id: str) -> None:
+        """See :class:`JobQueue`."""
+        with _translated():
+            job = self._fetch(job_id)
+            if job is not None:
+                job.delete()
+
+    def waiting(self) -> int:
+        """See :class:`JobQueue`."""
+        with _translated():
+            return int(self._queue.count)
+
+    def ping(self) -> None:
+        """See :class:`JobQueue`."""
+        with _translated():
+            self._redis.ping()
+
+    def _fetch(self, job_id: str) -> Job | None:
+        try:
+            return Job.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+        except (NoSuchJobError, ValueError):  # ValueError: not an id that RQ would ever give
+            return None
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailableError(str(error)) from error
+
+
+def _epoch_s(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None
+
+
+def _failure(stored: bytes | None) -> JobFailure:
+    return JobFailure(**json.loads(stored)) if stored else WORKER_LOST

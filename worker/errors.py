@@ -1,0 +1,74 @@
+"""What can go wrong with one job, as the client will read it.
+
+Each error's class docstring is its default message. Errors cross the queue as
+:class:`worker.contract.jobs.JobFailure`, never as exceptions.
+"""
+
+from typing import ClassVar
+
+from worker.contract.jobs import JobFailure
+
+
+class JobError(Exception):
+    """The job failed."""
+
+    code: ClassVar[str] = "internal_error"
+    """Stable, for programs."""
+    retryable: ClassVar[bool] = False
+    """Whether the same request could succeed later."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+    def as_failure(self) -> JobFailure:
+        """The error as data."""
+        return JobFailure(self.code, str(self), self.retryable)
+
+
+class PictureDamagedError(JobError):
+    """The picture cannot be decoded: the file is damaged or cut off. Export it again and send that."""
+
+    code = "picture_damaged"
+
+
+class PictureUnsupportedError(JobError):
+    """The picture is of a kind that is not supported: send JPEG, PNG or WebP with one frame."""
+
+    code = "picture_unsupported"
+
+
+class PictureTooLargeError(JobError):
+    """The result would be larger than its format allows: choose PNG or a smaller scale."""
+
+    code = "result_too_large"
+
+
+class ModelUnavailableError(JobError):
+    """The worker does not have the model that the job asks for: give gateway and workers the same checkpoints."""
+
+    code = "model_unavailable"
+
+
+class CheckpointDamagedError(JobError):
+    """The model's weights do not match their manifest and were refused: publish the version again."""
+
+    code = "checkpoint_damaged"
+
+
+class InputMissingError(JobError):
+    """The upload is no longer in the blob store: send the picture again."""
+
+    code = "input_missing"
+
+
+class StorageError(JobError):
+    """The blob store did not answer: the job will be tried again."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class CanceledError(JobError):
+    """The job was canceled."""
+
+    code = "canceled"
