@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.valkey import running_valkey
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[str]:
+    """The `unix://` URL of one real Valkey for the whole run. Use `valkey_url`, which is empty for each test."""
+    with running_valkey() as url:
+        yield url
+
+
+@pytest.fixture
+def valkey_url(valkey_server: str) -> str:
+    """The `unix://` URL of a real Valkey with nothing in it."""
+    with Redis.from_url(valkey_server) as redis:
+        redis.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[Redis]:
+    """A client of a real Valkey with nothing in it."""
+    with Redis.from_url(valkey_url) as redis:
+        yield redis
