@@ -161,7 +161,8 @@ class CheckpointFolder:
         return [
             self._read(manifest_path.parent)
             for manifest_path in sorted(
-                self.path.glob(f"*/*/{MANIFEST_FILE}"), key=lambda p: (p.parent.parent.name, _version_of(p.parent))
+                self.path.glob(f"*/*/{MANIFEST_FILE}"),
+                key=lambda p: (p.parent.parent.name, _version_of(p.parent)),
             )
             if _version_of(manifest_path.parent) > 0
         ]
@@ -205,7 +206,10 @@ class CheckpointFolder:
         if not path.exists():
             return {}
         try:
-            return {name: int(of_name["production"]) for name, of_name in json.loads(path.read_text("utf-8")).items()}
+            return {
+                name: int(of_name["production"])
+                for name, of_name in json.loads(path.read_text("utf-8")).items()
+            }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ManifestError(f"{path} is not an alias table: {error}") from error
 

@@ -1,17 +1,14 @@
-"""The pixel convention: how stored samples become network input and back.
+"""The pixel convention: what a sample means to a network.
 
-Legend: N batch, C channel, H height, W width. Everything between these functions is
-float in [0, 1], colour order RGB, luma and chroma by ITU-R BT.601 with the studio swing
+Legend: N batch, C channel, H height, W width. A stored 8-bit sample is divided by 255 on
+the way in; on the way out it is multiplied by 255, rounded and clipped. Everything
+between is float in [0, 1], colour order RGB; luma and chroma are by ITU-R BT.601 with the studio swing
 (Y 16..235, Cb and Cr 16..240, each over 255), which is what the benchmarks' protocol
 (MATLAB's ``rgb2ycbcr``) measures.
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-
-UInt8Array = npt.NDArray[np.uint8]
 
 # ITU-R BT.601-7, section 3.5, as MATLAB's rgb2ycbcr writes it (for samples in 0..255).
 _YCBCR_FROM_RGB = torch.tensor(
@@ -24,26 +21,6 @@ _YCBCR_FROM_RGB = torch.tensor(
 )
 _YCBCR_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 _RGB_FROM_YCBCR = torch.linalg.inv(_YCBCR_FROM_RGB)
-
-
-def to_unit(pixels_HWC: UInt8Array) -> Tensor:
-    """Stored samples as network input: uint8 (H, W, C) to float32 (C, H, W) in [0, 1].
-
-    >>> to_unit(np.full((1, 2, 3), 255, np.uint8)).max().item()
-    1.0
-    """
-    return torch.from_numpy(pixels_HWC).permute(2, 0, 1).float().div_(255.0)
-
-
-def from_unit(unit_CHW: Tensor) -> UInt8Array:
-    """Network output as stored samples: float (C, H, W) to uint8 (H, W, C), clipped and rounded.
-
-    >>> from_unit(torch.tensor([[[-0.2, 0.5, 1.7]]])).ravel().tolist()
-    [0, 128, 255]
-    """
-    samples = unit_CHW.detach().float().mul(255.0).round_().clamp_(0.0, 255.0)
-    array: UInt8Array = samples.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
-    return array
 
 
 def ycbcr_from_rgb(rgb_NCHW: Tensor) -> Tensor:

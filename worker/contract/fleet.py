@@ -9,6 +9,7 @@ from typing import Protocol
 
 from redis import Redis
 from redis.exceptions import RedisError
+from rq.utils import as_text
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from worker.contract.queue import QUEUE_NAME, QueueUnavailableError
@@ -43,7 +44,7 @@ class RqFleet:
     def live_workers(self) -> list[LiveWorker]:
         """See :class:`Fleet`."""
         try:
-            keys = sorted(self._redis.smembers(self._registry_key))
+            keys = sorted(as_text(key) for key in self._redis.smembers(self._registry_key))
             with self._redis.pipeline(transaction=False) as pipeline:
                 for key in keys:
                     pipeline.hmget(key, "hostname", "state", "death")
@@ -51,7 +52,7 @@ class RqFleet:
         except RedisError as error:
             raise QueueUnavailableError(str(error)) from error
         return [
-            LiveWorker(key.decode().rpartition(":")[2], (hostname or b"").decode(), state.decode())
+            LiveWorker(key.rpartition(":")[2], as_text(hostname or b""), as_text(state))
             for key, (hostname, state, death) in zip(keys, answers, strict=True)
             if state and not death
         ]

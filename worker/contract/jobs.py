@@ -111,7 +111,9 @@ class UpscaleJob:
         """Read what :meth:`to_json` made. Raises JobSchemaError on anything else."""
         try:
             if fields["schema_version"] != SCHEMA_VERSION:
-                raise JobSchemaError(f"schema version {fields['schema_version']!r}, expected {SCHEMA_VERSION}")
+                raise JobSchemaError(
+                    f"schema version {fields['schema_version']!r}, expected {SCHEMA_VERSION}"
+                )
             picture = {**fields["input"], "format": PictureFormat(fields["input"]["format"])}
             return cls(
                 **{

@@ -141,7 +141,9 @@ class RqJobQueue:
             job = self._fetch(job_id)
             if job is None:
                 return None
-            progress, failure, cancel = self._redis.hmget(job.key, [Field.PROGRESS, Field.FAILURE, Field.CANCEL])
+            progress, failure, cancel = self._redis.hmget(
+                job.key, [Field.PROGRESS, Field.FAILURE, Field.CANCEL]
+            )
             status = _STATUS_OF_RQ[job.get_status(refresh=False)]
             result = job.return_value() if status is JobStatus.SUCCEEDED else None
         if cancel and not status.final:
@@ -214,5 +216,5 @@ def _epoch_s(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
-def _failure(stored: bytes | None) -> JobFailure:
+def _failure(stored: bytes | str | None) -> JobFailure:
     return JobFailure(**json.loads(stored)) if stored else WORKER_LOST
