@@ -1,0 +1,92 @@
+"""Which file becomes which: the plan of `enlarger image`, made and checked before any work."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.contract.jobs import PictureFormat
+
+FORMAT_OF_SUFFIX = {
+    ".jpeg": PictureFormat.JPEG,
+    ".jpg": PictureFormat.JPEG,
+    ".png": PictureFormat.PNG,
+    ".webp": PictureFormat.WEBP,
+}
+
+
+class PlanError(ValueError):
+    """The inputs and the output do not go together."""
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """One picture file and what is made of it."""
+
+    source: Path
+    """Exists."""
+    target: Path
+    """May exist; its folder may not."""
+    format: PictureFormat
+    """What to write."""
+
+
+def plan_enlargements(
+    inputs: Iterable[Path],
+    output: Path,
+    *,
+    output_format: PictureFormat | None = None,
+    recursive: bool = False,
+) -> list[Enlargement]:
+    """What is to be done to enlarge `inputs` into `output`.
+
+    An input folder stands for the picture files in it and, if recursive, for those in its folders, whose
+    structure is kept. `output` is a folder, or a picture file if the only input is a file. A result has its source's
+    name and, unless a format is given, its source's format (PNG where the suffix says none).
+    Raises PlanError if two results, or a result and a source, would be the same file, or if nothing is found.
+    """
+    inputs = list(inputs)
+    if output.suffix.lower() in FORMAT_OF_SUFFIX and not output.is_dir():
+        if len(inputs) != 1 or inputs[0].is_dir():
+            raise PlanError(f"{output} is the name of one picture: with several inputs, give a folder")
+        chosen = FORMAT_OF_SUFFIX[output.suffix.lower()]
+        if output_format not in (None, chosen):
+            raise PlanError(f"{output} is not a {output_format} file's name")
+        plan = [Enlargement(inputs[0], output, chosen)]
+    elif output.exists() and not output.is_dir():
+        raise PlanError(f"{output} is neither a folder nor a JPEG, PNG or WebP file's name")
+    else:
+        plan = []
+        for source, folder in _sources(inputs, output, recursive):
+            chosen = output_format or FORMAT_OF_SUFFIX.get(source.suffix.lower(), PictureFormat.PNG)
+            # A source's own .jpeg stays; a suffix that would lie about the content does not.
+            keep = FORMAT_OF_SUFFIX.get(source.suffix.lower()) is chosen
+            name = source.name if keep else source.stem + chosen.suffix
+            plan.append(Enlargement(source, output / folder / name, chosen))
+    _check(plan, inputs)
+    return plan
+
+
+def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
+    """Each picture file, and its folder relative to the output."""
+    for given in inputs:
+        if not given.is_dir():
+            yield given, Path()
+            continue
+        for path in sorted(given.rglob("*") if recursive else given.iterdir()):
+            # Results of an earlier run, in an output folder inside the input folder, are no sources.
+            if path.suffix.lower() in FORMAT_OF_SUFFIX and path.is_file() and output not in path.parents:
+                yield path, path.parent.relative_to(given)
+
+
+def _check(plan: list[Enlargement], inputs: list[Path]) -> None:
+    if not plan:
+        raise PlanError(f"no pictures in {', '.join(map(str, inputs))}: JPEG, PNG and WebP are taken")
+    sources = {one.source.resolve() for one in plan}
+    taken: dict[Path, Path] = {}
+    for one in plan:
+        target = one.target.resolve()
+        if target in sources:
+            raise PlanError(f"{one.target} is an input and would be overwritten: give another output folder")
+        if target in taken:
+            raise PlanError(f"{taken[target]} and {one.source} would both become {one.target}")
+        taken[target] = one.source
