@@ -68,6 +68,12 @@ class StorageError(JobError):
     retryable = True
 
 
+class JobRefusedError(JobError):
+    """The queue holds something that is not an upscaling job: who else writes to this Redis?"""
+
+    code = "job_refused"
+
+
 class CanceledError(JobError):
     """The job was canceled."""
 

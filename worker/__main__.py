@@ -1,0 +1,40 @@
+"""`python -m worker`: one worker on one device, until SIGTERM."""
+
+import logging
+
+import torch
+from PIL import Image
+from redis import Redis
+
+from worker.contract.blobs import BlobStore
+from worker.pipeline import Pipeline
+from worker.processing import JobProcessor
+from worker.rq_worker import BatchWorker
+from worker.settings import WorkerSettings
+
+
+def main() -> None:
+    """Take jobs until told to stop; what runs then is finished, the rest stays queued."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    settings = WorkerSettings()
+    # The gateway has limited the pixels of every job; Pillow's own, lower limit would only warn.
+    Image.MAX_IMAGE_PIXELS = None
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    blobs = BlobStore.from_url(settings.blobs_url)
+    with Pipeline(
+        settings.checkpoints, settings.device, tile_px=settings.tile_px, batch_px=settings.batch_px
+    ) as pipeline:
+        logging.getLogger(__name__).info("enlarging on %s", pipeline.device)
+        BatchWorker(
+            Redis.from_url(settings.redis_url),
+            JobProcessor(blobs, pipeline),
+            max_jobs_in_flight=settings.max_jobs_in_flight,
+            max_bytes_in_flight=settings.max_bytes_in_flight,
+            lease_s=settings.lease_s,
+            retention_s=settings.retention_s,
+        ).work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The device's thread: forward passes over the tiles of every picture in flight.
+
+Pictures may be submitted at any time; their tiles join the next pass, and each picture is done
+as soon as its last tile is.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sr_models.tiling import Window, windows
+from sr_models.upscaler import Upscaler, cut, place
+from worker.batching import TileQueue
+from worker.errors import CanceledError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+logger = logging.getLogger(__name__)
+
+
+def no_progress(share: float) -> None:
+    """For callers who do not watch."""
+
+
+def never_canceled() -> bool:
+    """For callers who do not cancel."""
+    return False
+
+
+@dataclass(eq=False)
+class Flight:
+    """One picture being enlarged."""
+
+    upscaler: Upscaler
+    planes: list[UInt8Array]
+    canvases: list[UInt8Array]
+    on_progress: Callable[[float], None]
+    canceled: Callable[[], bool]
+    tiles_total: int
+    tiles_done: int = 0
+    future: "Future[list[UInt8Array]]" = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window of one of a flight's planes."""
+
+    plane: int
+    window: Window
+
+
+class Engine:
+    """Runs forward passes on a thread of its own until it is closed."""
+
+    def __init__(self, *, tile_px: int, batch_px: int) -> None:
+        self._tile_px = tile_px
+        self._batch_px = batch_px
+        self._tiles: TileQueue[Flight, Tile] = TileQueue()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        upscaler: Upscaler,
+        planes: list[UInt8Array],
+        on_progress: Callable[[float], None] = no_progress,
+        canceled: Callable[[], bool] = never_canceled,
+    ) -> "Future[list[UInt8Array]]":
+        """Enlarge planes of one size, each uint8 (H, W, 3), to uint8 (scale·H, scale·W, 3).
+
+        `on_progress` gets the share of tiles done, from the engine's thread: it must be quick.
+        `canceled` is asked before each pass; the future then raises CanceledError.
+        """
+        height, width = planes[0].shape[:2]
+        scale, manifest = upscaler.scale, upscaler.manifest
+        plan = windows(height, width, max(self._tile_px, 2 * manifest.halo_px + 1), manifest.halo_px)
+        canvases = [np.empty((height * scale, width * scale, 3), np.uint8) for _ in planes]
+        flight = Flight(upscaler, planes, canvases, on_progress, canceled, len(plan) * len(planes))
+        tiles = [
+            ((manifest.weights_sha256, w.shape), w.shape[0] * w.shape[1], Tile(plane, w))
+            for plane in range(len(planes))
+            for w in plan
+        ]
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the engine is closed")
+            self._tiles.add(flight, tiles)
+            self._changed.notify()
+        return flight.future
+
+    def close(self) -> None:
+        """Finish what was submitted, then end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._tiles or self._closed)
+                batch = self._tiles.next_batch(self._batch_px)
+                if not batch:
+                    return
+            live = [(flight, tile) for flight, tile in batch if self._still_wanted(flight)]
+            if live:
+                self._enlarge(live)
+
+    def _still_wanted(self, flight: Flight) -> bool:
+        if not flight.future.done() and flight.canceled():
+            self._fail(flight, CanceledError())
+        return not flight.future.done()
+
+    def _enlarge(self, batch: list[tuple[Flight, Tile]]) -> None:
+        """One pass. An error in company says nothing of who caused it: each tile then runs alone."""
+        try:
+            windows_NHWC = np.stack([cut(flight.planes[tile.plane], tile.window) for flight, tile in batch])
+            enlarged_NHWC = batch[0][0].upscaler.enlarge(windows_NHWC)
+        except Exception as error:
+            if len(batch) == 1:
+                logger.exception("the forward pass failed")
+                self._fail(batch[0][0], error)
+                return
+            logger.warning("a pass over %d tiles failed (%s); running them one by one", len(batch), error)
+            for alone in batch:
+                if self._still_wanted(alone[0]):
+                    self._enlarge([alone])
+            return
+        for (flight, tile), enlarged_HWC in zip(batch, enlarged_NHWC, strict=True):
+            place(flight.canvases[tile.plane], tile.window, enlarged_HWC, flight.upscaler.scale)
+            flight.tiles_done += 1
+            flight.on_progress(flight.tiles_done / flight.tiles_total)
+            if flight.tiles_done == flight.tiles_total:
+                flight.future.set_result(flight.canvases)
+
+    def _fail(self, flight: Flight, error: Exception) -> None:
+        with self._changed:
+            self._tiles.discard(flight)
+        flight.future.set_exception(error)

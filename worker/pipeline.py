@@ -1,0 +1,171 @@
+"""A picture's way through a worker: decode, enlarge, encode.
+
+The stages of different pictures overlap: each picture goes its way on a thread of its own, and
+Pillow and torch release the GIL. The queue's worker, the command line and `enlarger.upscale`
+all go this way, so that they give the same bytes.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sr_models.manifest import AUTO, Manifest, default_checkpoint_folder
+from sr_models.upscaler import DEFAULT_TILE_PX, Upscaler
+from worker.contract.jobs import PictureFormat
+from worker.device import choose_device
+from worker.engine import Engine, never_canceled, no_progress
+from worker.images import Picture, decode, encode
+from worker.model_cache import ModelCache
+
+DEFAULT_BATCH_PX = 4 * DEFAULT_TILE_PX**2
+"""LR pixels in one forward pass: four tiles keep two cores busy; more only delays small pictures."""
+
+
+@dataclass(frozen=True)
+class UpscaleRequest:
+    """What is to be made of a picture."""
+
+    content: bytes
+    """The picture's file."""
+    model: str = AUTO
+    """A family (`espcn`), a pinned version (`espcn@1`) or `auto`."""
+    scale: int = 4
+    """2, 3 or 4."""
+    output_format: PictureFormat | None = None
+    """The result's format; None keeps the input's."""
+    quality: int | None = None
+    """1 to 100 for JPEG and WebP; None for the default."""
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """The result, and what it took."""
+
+    content: bytes
+    """The result's file."""
+    output_format: PictureFormat
+    """What it was written as."""
+    width_px: int
+    """Of the result."""
+    height_px: int
+    """Of the result."""
+    manifest: Manifest
+    """The version that made it."""
+    decode_s: float
+    """Decoding, in seconds."""
+    upscale_s: float
+    """From the first tile's submission to the last one's end, in seconds; others share the device meanwhile."""
+    encode_s: float
+    """Encoding, in seconds."""
+
+    @property
+    def checkpoint(self) -> str:
+        """The version that made it: `<family>-x<scale>@<version>`."""
+        return self.manifest.label
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Of the weights that made it, in hex."""
+        return self.manifest.weights_sha256
+
+
+class Pipeline:
+    """Decode, enlarge, encode: many pictures at once on one device. Thread-safe.
+
+    A context manager; leaving it finishes what was submitted.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Path | None = None,
+        device: str = "auto",
+        *,
+        capacity: int = 8,
+        tile_px: int = DEFAULT_TILE_PX,
+        batch_px: int = DEFAULT_BATCH_PX,
+    ) -> None:
+        """`capacity` is how many pictures may be on their way at once: each holds its result's canvas."""
+        self.device = choose_device(device)
+        self._models = ModelCache(checkpoints or default_checkpoint_folder(), self.device)
+        self._engine = Engine(tile_px=tile_px, batch_px=batch_px)
+        self._codecs = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(capacity, thread_name_prefix="picture")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was submitted, then release the threads."""
+        self._threads.shutdown()
+        self._engine.close()
+
+    def submit(
+        self,
+        request: UpscaleRequest,
+        on_progress: Callable[[float], None] | None = None,
+        canceled: Callable[[], bool] | None = None,
+    ) -> "Future[Upscaled]":
+        """:meth:`upscale` on a thread of the pipeline's; waits its turn where `capacity` are on their way."""
+        return self._threads.submit(
+            self.upscale, request, on_progress or no_progress, canceled or never_canceled
+        )
+
+    def upscale(
+        self,
+        request: UpscaleRequest,
+        on_progress: Callable[[float], None] = no_progress,
+        canceled: Callable[[], bool] = never_canceled,
+    ) -> Upscaled:
+        """Take one picture all the way. Raises a :class:`worker.errors.JobError`.
+
+        `on_progress` gets the share of tiles done, from another thread, and must be quick; `canceled` is
+        asked between tiles.
+        """
+        upscaler = self._models.get(request.model, request.scale)
+        started_at_s = time.perf_counter()
+        with self._codecs:
+            picture = decode(request.content)
+        decoded_at_s = time.perf_counter()
+        larger = self.enlarge(picture, upscaler, on_progress, canceled)
+        enlarged_at_s = time.perf_counter()
+        output_format = request.output_format or picture.format
+        with self._codecs:
+            content = encode(larger, output_format, request.quality)
+        encoded_at_s = time.perf_counter()
+        height, width = larger.colour.shape[:2]
+        return Upscaled(
+            content=content,
+            output_format=output_format,
+            width_px=width,
+            height_px=height,
+            manifest=upscaler.manifest,
+            decode_s=decoded_at_s - started_at_s,
+            upscale_s=enlarged_at_s - decoded_at_s,
+            encode_s=encoded_at_s - enlarged_at_s,
+        )
+
+    def find(self, model: str, scale: int) -> Upscaler:
+        """The model that a request means, loaded. Raises ModelUnavailableError or CheckpointDamagedError."""
+        return self._models.get(model, scale)
+
+    def enlarge(
+        self,
+        picture: Picture,
+        upscaler: Upscaler,
+        on_progress: Callable[[float], None] = no_progress,
+        canceled: Callable[[], bool] = never_canceled,
+    ) -> Picture:
+        """Enlarge a decoded picture. Raises a :class:`worker.errors.JobError`."""
+        planes = self._engine.submit(upscaler, picture.planes, on_progress, canceled)
+        return picture.with_planes(planes.result())

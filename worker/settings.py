@@ -1,0 +1,49 @@
+"""The worker's settings, read once from ENLARGER_* environment variables."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sr_models.manifest import default_checkpoint_folder
+
+
+class WorkerSettings(BaseSettings):
+    """What a worker needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="ENLARGER_", frozen=True)
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL")
+    )
+    """Redis or Valkey: redis://, rediss:// or unix://. REDIS_URL is read too."""
+
+    blobs_url: str = "file:///var/lib/enlarger/blobs"
+    """Where pictures lie: file:///folder or s3://bucket/prefix. The gateway's must be the same."""
+
+    checkpoints: Path = Field(default_factory=default_checkpoint_folder)
+    """The folder of published checkpoints. The gateway's must list the same versions."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of a forward pass; 0 lets torch choose (one for each core)."""
+
+    tile_px: int = Field(default=128, ge=32)
+    """Side of a tile in LR pixels; see sr_models.upscaler.DEFAULT_TILE_PX for the measurement."""
+
+    batch_px: int = Field(default=4 * 128 * 128, ge=32 * 32)
+    """LR pixels in one forward pass."""
+
+    max_jobs_in_flight: int = Field(default=8, ge=1)
+    """Jobs that are decoded, enlarged or encoded at once."""
+
+    max_bytes_in_flight: int = Field(default=2 << 30, ge=1 << 20)
+    """Bytes of decoded pictures and canvases at once; a job that is larger alone runs alone."""
+
+    lease_s: int = Field(default=30, ge=4)
+    """Seconds without a heartbeat after which a worker's jobs are given to others."""
+
+    retention_s: int = Field(default=24 * 3600, ge=60)
+    """Seconds that pictures and records are kept after a job ended. The gateway's must be the same."""
