@@ -1,0 +1,143 @@
+"""A job's life after its acceptance: asked for, fetched, deleted."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.errors import (
+    JOB_NOT_FINISHED,
+    JOB_NOT_FOUND,
+    QUEUE_UNAVAILABLE,
+    RESULT_ERASED,
+    STORAGE_UNAVAILABLE,
+    ErrorKind,
+    ProblemError,
+)
+from service.filenames import content_disposition, result_filename
+from service.problems import problem_responses
+from service.schemas import Job
+from worker.contract.blobs import BlobMissingError, BlobStore
+from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat
+from worker.contract.queue import JobQueue
+
+POLL_AFTER_S = 1
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+FAILED_EXAMPLE = ErrorKind("picture_damaged", 409, "The job failed", "The picture cannot be decoded.")
+CACHE_HEADERS = {
+    "ETag": {"description": "The result's SHA-256.", "schema": {"type": "string"}},
+    "Cache-Control": {"description": "Ask again each time: it may be erased.", "schema": {"type": "string"}},
+}
+
+
+def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
+    """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads."""
+    router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+    @router.get(
+        "",
+        operation_id="getJob",
+        summary="How a job stands",
+        responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE),
+    )
+    def get_job(job_id: str, request: Request, response: Response) -> Job:
+        """Poll this until `status` is final; `Retry-After` says when to come again."""
+        record = _find(queue, job_id)
+        response.headers["Cache-Control"] = "no-store"
+        if not record.status.final:
+            response.headers["Retry-After"] = str(POLL_AFTER_S)
+        return Job.from_record(record, request.scope.get("root_path", ""))
+
+    @router.get(
+        "/result",
+        operation_id="getResult",
+        summary="The enlarged picture",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The picture.",
+                "headers": CACHE_HEADERS,
+                "content": {
+                    f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in PictureFormat
+                },
+            },
+            304: {"description": "Unchanged.", "headers": CACHE_HEADERS},
+            **problem_responses(
+                JOB_NOT_FOUND,
+                JOB_NOT_FINISHED,
+                FAILED_EXAMPLE,
+                RESULT_ERASED,
+                QUEUE_UNAVAILABLE,
+                STORAGE_UNAVAILABLE,
+            ),
+        },
+    )
+    def get_result(
+        job_id: str, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
+    ) -> Response:
+        """The picture itself, once the job has succeeded. A failed job answers with the failure's own code."""
+        record = _find(queue, job_id)
+        result = _result(record)
+        headers = {"ETag": f'"{result.sha256}"', "Cache-Control": "private, no-cache"}
+        if if_none_match is not None and _matches(if_none_match, result.sha256):
+            return Response(status_code=304, headers=headers)
+        try:
+            blob = blobs.stream(record.job.result_key)
+        except BlobMissingError as error:
+            raise ProblemError(RESULT_ERASED) from error
+        suffix = record.job.output_format.suffix
+        headers |= {
+            "Content-Length": str(blob.size_bytes),
+            "Content-Disposition": content_disposition(
+                result_filename(record.job.input.filename, record.job.scale, suffix)
+            ),
+            "X-Content-Type-Options": "nosniff",
+        }
+        return StreamingResponse(blob.chunks, headers=headers, media_type=result.media_type)
+
+    @router.delete(
+        "",
+        operation_id="deleteJob",
+        status_code=204,
+        summary="Cancel a job and erase its pictures",
+        responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE, STORAGE_UNAVAILABLE),
+    )
+    def delete_job(job_id: str) -> None:
+        """A job that waits or runs ends as `canceled`; of a job that had ended, the record is deleted too."""
+        record = _find(queue, job_id)
+        if record.status.final:
+            # The pictures first: should that fail, the record is still there to try it again by.
+            blobs.erase(record.job.prefix)
+            queue.forget(job_id)
+        else:
+            queue.cancel(job_id)
+            blobs.erase(record.job.prefix)
+
+    return router
+
+
+def _find(queue: JobQueue, job_id: str) -> JobRecord:
+    record = queue.find(job_id) if JOB_ID.fullmatch(job_id) else None
+    if record is None:
+        raise ProblemError(JOB_NOT_FOUND)
+    return record
+
+
+def _result(record: JobRecord) -> JobResult:
+    if record.status is JobStatus.CANCELED:
+        raise ProblemError(RESULT_ERASED)
+    if record.failure is not None:
+        failure = record.failure
+        kind = ErrorKind(failure.code, FAILED_EXAMPLE.status, FAILED_EXAMPLE.title, failure.message)
+        raise ProblemError(kind, retryable=failure.retryable)
+    if record.result is None:
+        raise ProblemError(JOB_NOT_FINISHED, f"The job is {record.status}. {JOB_NOT_FINISHED.fix}")
+    return record.result
+
+
+def _matches(if_none_match: str, sha256: str) -> bool:
+    """By RFC 9110's weak comparison, which is the one for If-None-Match."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or f'"{sha256}"' in tags

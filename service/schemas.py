@@ -1,0 +1,313 @@
+"""What goes over the wire, for the OpenAPI document too."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from sr_models.manifest import AUTO
+from worker.contract.jobs import JobRecord, JobStatus, PictureFormat
+
+JOB_EXAMPLE: JsonDict = {
+    "id": "0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
+    "status": "succeeded",
+    "progress": 1.0,
+    "model": "auto",
+    "scale": 4,
+    "created_at": "2026-03-01T12:00:00Z",
+    "started_at": "2026-03-01T12:00:00.120000Z",
+    "ended_at": "2026-03-01T12:00:00.480000Z",
+    "input": {
+        "format": "jpeg",
+        "width": 640,
+        "height": 480,
+        "bytes": 81234,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "filename": "photo.jpg",
+    },
+    "result": {
+        "url": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c/result",
+        "media_type": "image/jpeg",
+        "width": 2560,
+        "height": 1920,
+        "bytes": 912345,
+        "sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
+        "checkpoint": "espcn-x4@1",
+        "checkpoint_sha256": "fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13",
+    },
+    "timings": {"queued_s": 0.12, "decode_s": 0.02, "upscale_s": 0.26, "encode_s": 0.05, "total_s": 0.48},
+    "error": None,
+    "links": {
+        "self": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
+        "result": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c/result",
+    },
+}
+QUEUED_JOB_EXAMPLE: JsonDict = {
+    **JOB_EXAMPLE,
+    "status": "queued",
+    "progress": 0.0,
+    "started_at": None,
+    "ended_at": None,
+    "result": None,
+    "timings": {"queued_s": None, "decode_s": None, "upscale_s": None, "encode_s": None, "total_s": None},
+    "links": {"self": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c", "result": None},
+}
+
+
+class WireModel(BaseModel):
+    """The form of everything on the wire."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+
+class UpscaleOptions(WireModel):
+    """How a picture is to be enlarged. An option that is sent empty takes its default."""
+
+    model: str = Field(AUTO, max_length=100)
+    """A family (`espcn`), one version of it (`espcn@1`) or `auto`: the best at that scale. See GET /models."""
+    scale: int = Field(4, ge=2, le=4)
+    """How many times as wide and high the result is: 2, 3 or 4."""
+    format: Literal["auto", "png", "jpeg", "webp"] = "auto"
+    """The result's format; `auto` is the upload's."""
+    quality: int | None = Field(None, ge=1, le=100)
+    """Of a JPEG or WebP result, 1 to 100; without it, the encoder's default here. A PNG loses nothing."""
+
+
+class FieldError(WireModel):
+    """What is wrong with one field."""
+
+    field: str
+    """The field's name; `body` for the whole."""
+    message: str
+    """For people."""
+
+    @classmethod
+    def all_of(cls, errors: Sequence[Any]) -> list[Self]:
+        """From what pydantic reports."""
+        return [
+            cls(field=".".join(str(part) for part in error["loc"]) or "body", message=error["msg"])
+            for error in errors
+        ]
+
+
+CheckName = Literal["queue", "storage", "workers", "models"]
+
+
+class ReadinessCheck(WireModel):
+    """One thing that the service needs."""
+
+    name: CheckName
+    """Redis, the blob store, at least one live worker, published checkpoints."""
+    ok: bool
+    """Whether it is there."""
+    detail: str
+    """What is wrong, or what was found."""
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Programs go by `code`; docs/errors.md lists the codes."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    type: str
+    """`urn:enlarger:error:` and the code."""
+    title: str
+    """The same for every occurrence."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """About this occurrence."""
+    instance: str
+    """The path that was asked for."""
+    code: str
+    """Stable."""
+    errors: list[FieldError] | None = None
+    """With `invalid_request`: the fields that are wrong."""
+    checks: list[ReadinessCheck] | None = None
+    """With `not_ready`: everything that was checked."""
+    models: list[str] | None = None
+    """With `unknown_model`: the models that are published."""
+    scales: list[int] | None = None
+    """With `scale_not_available`: the scales that the model is published at."""
+    max_bytes: int | None = None
+    """With `upload_too_large`."""
+    max_pixels: int | None = None
+    """With `too_many_pixels`."""
+    retryable: bool | None = None
+    """With the code of a failed job: whether the same request could succeed later."""
+
+
+class JobInput(WireModel):
+    """The upload, as its header describes it."""
+
+    format: PictureFormat
+    """Found in the bytes, whatever the file name says."""
+    width: int
+    """In pixels as stored, before any EXIF orientation."""
+    height: int
+    """In pixels as stored, before any EXIF orientation."""
+    bytes: int
+    """Length of the file."""
+    sha256: str
+    """Of the file, in hex."""
+    filename: str
+    """The last part of the name that the client gave; may be empty."""
+
+
+class JobOutput(WireModel):
+    """The enlarged picture."""
+
+    url: str
+    """Where it can be fetched."""
+    media_type: str
+    """Such as image/png."""
+    width: int
+    """In pixels."""
+    height: int
+    """In pixels."""
+    bytes: int
+    """Length of the file."""
+    sha256: str
+    """Of the file, in hex; also its ETag."""
+    checkpoint: str
+    """The version that made it."""
+    checkpoint_sha256: str
+    """Of the weights that made it, in hex."""
+
+
+class JobTimings(WireModel):
+    """How long things took, in seconds; null where they have not happened."""
+
+    queued_s: float | None = None
+    """Waiting for a worker."""
+    decode_s: float | None = None
+    """Reading and decoding the upload."""
+    upscale_s: float | None = None
+    """Enlarging; other jobs share the device meanwhile."""
+    encode_s: float | None = None
+    """Encoding the result."""
+    total_s: float | None = None
+    """From the upload's acceptance to the job's end."""
+
+
+class JobError(WireModel):
+    """Why a job failed."""
+
+    code: str
+    """Stable; docs/errors.md lists the codes."""
+    message: str
+    """For people."""
+    retryable: bool
+    """Whether the same request could succeed later."""
+
+
+class JobLinks(WireModel):
+    """Where to go from here."""
+
+    self_: str = Field(alias="self")
+    """The job."""
+    result: str | None = None
+    """The enlarged picture, once the job has succeeded."""
+
+
+class Job(WireModel):
+    """One picture on its way."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [JOB_EXAMPLE, QUEUED_JOB_EXAMPLE]})
+
+    id: str
+    """Unguessable: who knows it may read and delete the job."""
+    status: JobStatus
+    """The last three are final."""
+    progress: float = Field(ge=0, le=1)
+    """The share of the work that is done."""
+    model: str
+    """As it was asked for; `result.checkpoint` says what it came to."""
+    scale: int
+    """How many times as wide and high the result is."""
+    created_at: datetime
+    """When the upload was accepted (RFC 3339, UTC)."""
+    started_at: datetime | None
+    """When a worker took it."""
+    ended_at: datetime | None
+    """When it reached a final status."""
+    input: JobInput
+    """The upload."""
+    result: JobOutput | None
+    """Set when succeeded."""
+    timings: JobTimings
+    """How long things took."""
+    error: JobError | None
+    """Set when failed."""
+    links: JobLinks
+    """Where to go from here."""
+
+    @classmethod
+    def from_record(cls, record: JobRecord, root_path: str) -> Self:
+        """A record as clients see it; `root_path` is what a proxy in front puts before our paths."""
+        job, made, failure = record.job, record.result, record.failure
+        url = job_path(job.id, root_path)
+        timings = JobTimings(
+            queued_s=_since(job.created_at, record.started_at),
+            total_s=_since(job.created_at, record.ended_at),
+        )
+        result = None
+        if made is not None:
+            timings = timings.model_copy(
+                update={"decode_s": made.decode_s, "upscale_s": made.upscale_s, "encode_s": made.encode_s}
+            )
+            result = JobOutput(
+                url=f"{url}/result",
+                media_type=made.media_type,
+                width=made.width_px,
+                height=made.height_px,
+                bytes=made.size_bytes,
+                sha256=made.sha256,
+                checkpoint=made.checkpoint,
+                checkpoint_sha256=made.checkpoint_sha256,
+            )
+        return cls(
+            id=job.id,
+            status=record.status,
+            progress=record.progress,
+            model=job.model,
+            scale=job.scale,
+            created_at=datetime.fromtimestamp(job.created_at, UTC),
+            started_at=_utc(record.started_at),
+            ended_at=_utc(record.ended_at),
+            input=JobInput(
+                format=job.input.format,
+                width=job.input.width_px,
+                height=job.input.height_px,
+                bytes=job.input.size_bytes,
+                sha256=job.input.sha256,
+                filename=job.input.filename,
+            ),
+            result=result,
+            timings=timings,
+            error=JobError(**asdict(failure)) if failure else None,
+            links=JobLinks(self=url, result=result.url if result else None),
+        )
+
+
+def job_path(job_id: str, root_path: str) -> str:
+    """Where a job lies."""
+    return f"{root_path}/jobs/{job_id}"
+
+
+def _utc(epoch_s: float | None) -> datetime | None:
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
+
+
+def _since(start_s: float, end_s: float | None) -> float | None:
+    # Two machines' clocks may differ by more than a wait.
+    return None if end_s is None else max(0.0, round(end_s - start_s, 6))

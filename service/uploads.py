@@ -1,0 +1,168 @@
+"""Receiving a picture and its options, never more bytes than are allowed.
+
+Starlette's own `max_body_size` is not used: it answers a Content-Length above the limit in
+plain text, past every handler, and the gateway promises problem+json for every error.
+FastAPI's form parameters are not used either: they receive the whole body before the gateway
+could say that the queue is full.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
+
+from service.errors import (
+    MALFORMED_BODY,
+    UNSUPPORTED_MEDIA_TYPE,
+    UPLOAD_TIMED_OUT,
+    UPLOAD_TOO_LARGE,
+    ProblemError,
+)
+from service.filenames import safe_filename
+from service.problems import invalid_request
+from service.schemas import FieldError
+
+IMAGE_FIELD = "image"
+FORM_ALLOWANCE_BYTES = 64 * 1024
+"""What a form may have around the picture: boundaries, headers, options."""
+MAX_FILES = 8
+MAX_FIELDS = 32
+MAX_FIELD_BYTES = 1024
+SPOOL_BYTES = MultiPartParser.spool_max_size
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a client sent."""
+
+    file: BinaryIO
+    """The picture, at its beginning; in memory up to 1 MiB, in a temporary file beyond."""
+    filename: str
+    """The name that the client gave, made harmless; may be empty."""
+    options: dict[str, str]
+    """What came with it, unchecked: from the form and from the query."""
+
+
+@asynccontextmanager
+async def received(request: Request, *, max_bytes: int, idle_timeout_s: float) -> AsyncIterator[Upload]:
+    """The upload, while the context lasts. Raises ProblemError."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if value]
+    if media_type == "multipart/form-data":
+        async with aclosing(
+            _body(request, max_bytes + FORM_ALLOWANCE_BYTES, max_bytes, idle_timeout_s)
+        ) as body:
+            form = await _parsed(request, body)
+        try:
+            image, fields = _split(form)
+            if (image.size or 0) > max_bytes:
+                raise _too_large(max_bytes)
+            yield Upload(image.file, safe_filename(image.filename or ""), _unique([*pairs, *fields]))
+        finally:
+            await form.close()
+    elif media_type.startswith("image/"):
+        options = _unique(pairs)
+        with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+            picture = cast(BinaryIO, spool)
+            # Writes in a thread once the file is on the disk.
+            writer = UploadFile(picture, size=0)
+            async with aclosing(_body(request, max_bytes, max_bytes, idle_timeout_s)) as body:
+                async for chunk in body:
+                    await writer.write(chunk)
+            yield Upload(picture, "", options)
+    else:
+        raise ProblemError(UNSUPPORTED_MEDIA_TYPE)
+
+
+async def _body(
+    request: Request, limit_bytes: int, max_bytes: int, idle_timeout_s: float
+) -> AsyncGenerator[bytes, None]:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise _too_large(max_bytes)
+    so_far_bytes = 0
+    async with aclosing(request.stream()) as stream:
+        while True:
+            try:
+                async with asyncio.timeout(idle_timeout_s):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                # The rest of the body would otherwise be awaited before the connection ends.
+                raise ProblemError(UPLOAD_TIMED_OUT, headers={"Connection": "close"}) from error
+            except ClientDisconnect as error:
+                raise ProblemError(MALFORMED_BODY, "The connection ended before the body did.") from error
+            so_far_bytes += len(chunk)
+            if so_far_bytes > limit_bytes:
+                raise _too_large(max_bytes)
+            yield chunk
+
+
+class _Parser(MultiPartParser):
+    """Knows whether the closing boundary came: without it, the last fields would silently be missing."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+async def _parsed(request: Request, body: AsyncGenerator[bytes, None]) -> FormData:
+    parser = _Parser(
+        request.headers, body, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+    )
+    try:
+        form = await parser.parse()
+    # UnicodeError: the client chose a charset such as `idna`, in which its own names mean nothing.
+    except (MultiPartException, UnicodeError) as error:
+        reason = error.message if isinstance(error, MultiPartException) else str(error)
+        raise ProblemError(MALFORMED_BODY, f"{reason.rstrip('.')}. {MALFORMED_BODY.fix}") from error
+    if not parser.complete:
+        await form.close()
+        raise ProblemError(MALFORMED_BODY, "The form ends before its closing boundary.")
+    return form
+
+
+def _split(form: FormData) -> tuple[UploadFile, list[tuple[str, str]]]:
+    """The one picture, and the fields that are not empty."""
+    files = [(_text(name), value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    fields = [
+        (_text(name), _text(value)) for name, value in form.multi_items() if isinstance(value, str) and value
+    ]
+    problems = []
+    if [name for name, _ in files].count(IMAGE_FIELD) != 1:
+        problems.append(FieldError(field=IMAGE_FIELD, message="Send exactly one file in this field"))
+    problems += [
+        FieldError(field=name, message="Only `image` may be a file")
+        for name, _ in files
+        if name != IMAGE_FIELD
+    ]
+    fields = [(name, value) for name, value in fields if name != IMAGE_FIELD]
+    if problems:
+        raise invalid_request(problems)
+    return files[0][1], fields
+
+
+def _text(sent: str) -> str:
+    """Without lone surrogates, which a form in UTF-7 can carry and no answer could quote."""
+    return sent.encode(errors="replace").decode()
+
+
+def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise invalid_request([FieldError(field=name, message="Given more than once") for name in twice])
+    return dict(pairs)
+
+
+def _too_large(max_bytes: int) -> ProblemError:
+    return ProblemError(UPLOAD_TOO_LARGE, f"A picture may have {max_bytes} bytes.", max_bytes=max_bytes)
