@@ -72,9 +72,12 @@ def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tupl
         if not given.is_dir():
             yield given, Path()
             continue
+        output_inside = given.resolve() in output.resolve().parents
         for path in sorted(given.rglob("*") if recursive else given.iterdir()):
-            # Results of an earlier run, in an output folder inside the input folder, are no sources.
-            if path.suffix.lower() in FORMAT_OF_SUFFIX and path.is_file() and output not in path.parents:
+            if path.suffix.lower() not in FORMAT_OF_SUFFIX or not path.is_file():
+                continue
+            # Results of an earlier run are no sources.
+            if not (output_inside and output.resolve() in path.resolve().parents):
                 yield path, path.parent.relative_to(given)
 
 
