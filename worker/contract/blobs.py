@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -49,7 +49,7 @@ class BlobStore:
         parts = urlsplit(url)
         try:
             if parts.scheme == "file":
-                folder = Path(parts.path)
+                folder = Path(unquote(parts.path))
                 folder.mkdir(parents=True, exist_ok=True)
                 return cls(LocalStore(prefix=folder))
             if parts.scheme == "memory":
