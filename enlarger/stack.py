@@ -27,7 +27,9 @@ WORKER_GRACE_S = 120.0
 """For the jobs that run. One that takes longer is killed with its worker, and runs again at the next start."""
 VALKEY_GRACE_S = 30.0
 POLL_S = 0.1
-REDIS_WAIT_S = 10.0
+READY_POLL_S = 0.5
+"""Each time is a line in the gateway's log."""
+REDIS_WAIT_S = 5.0
 SLOW_START_S = 30.0
 SAME_WISH_S = 0.5
 """`timeout` and process managers signal a program and then its group: two signals that mean one."""
@@ -191,7 +193,7 @@ class Stack:
                 if time.monotonic() > slow_s:
                     logger.warning("not ready yet: %s", await asyncio.to_thread(_reason, error))
                     slow_s = math.inf
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(READY_POLL_S)
 
 
 def _module(name: str, module: str, environment: Mapping[str, str], grace_s: float) -> Program:

@@ -17,8 +17,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 RAN_WELL_S = 30.0
 """A program that ran for so long starts with the first pause again."""
-MAX_FAILED_STARTS = 5
-"""In a row, before the program was ever of use; with the pauses between, about 8 s."""
+MAX_FAILED_STARTS = 4
+"""In a row, before the program was ever of use; the pauses between them are 3.5 s."""
 LINE_BYTES = 1 << 20
 
 logger = logging.getLogger(__name__)

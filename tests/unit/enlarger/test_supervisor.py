@@ -62,7 +62,7 @@ def test_the_pause_doubles(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
 
     run(scenario)
     pauses = [record.args[2] for record in caplog.records if isinstance(record.args, tuple)]
-    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert pauses == pytest.approx([0.1, 0.2, 0.4])
     assert len(pauses) == MAX_FAILED_STARTS - 1
     assert "test was killed by SIGKILL" in caplog.text
 
