@@ -16,7 +16,7 @@ Deviations from the paper:
 - The last layer starts as ICNR (Aitken et al. 2017, arXiv:1707.02937): its r² phases begin
   equal, so that training starts without a checkerboard.
 
-Cost: x4 has 26,800 parameters; 24,640 multiply-adds for each LR pixel.
+Cost: x4 has 24,752 parameters; 24,640 multiply-adds for each LR pixel.
 """
 
 import torch.nn.functional as F

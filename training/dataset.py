@@ -5,9 +5,11 @@ flipped and turned from them on demand, from one seeded generator, so that a run
 repeated and resumed exactly.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ DETAIL_STRIDE_PX = 8
 
 
 class DatasetError(ValueError):
-    """The folder holds no usable photographs: point --data at one with PNG or JPEG files."""
+    """The folder holds no usable photographs: give one with PNG or JPEG files."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,33 @@ def cropped_to_multiple(picture_HWC: UInt8Array, scale: int) -> UInt8Array:
     return picture_HWC[: height - height % scale, : width - width % scale]
 
 
-def read_pairs(folder: Path, scale: int) -> Iterator[Pair]:
-    """Each photograph below the folder with its MATLAB-bicubic LR."""
-    for path in picture_paths(folder):
-        hr = np.ascontiguousarray(cropped_to_multiple(read_rgb(path), scale))
-        yield Pair(path.stem, matlab_bicubic(hr, scale), hr)
+def read_pairs(folder: Path, scale: int) -> list[Pair]:
+    """Each photograph below the folder with its MATLAB-bicubic LR, in the order of their paths.
+
+    Raises DatasetError if there are none, or if one cannot be read.
+    """
+    return [_read_pair(path, scale) for path in picture_paths(folder)]
+
+
+def _read_pair(path: Path, scale: int) -> Pair:
+    hr = np.ascontiguousarray(cropped_to_multiple(read_rgb(path), scale))
+    if not hr.size:
+        raise DatasetError(f"{path} is smaller than {scale} px: too small for scale {scale}")
+    return Pair(path.name, matlab_bicubic(hr, scale), hr)
+
+
+def described(folder: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What a manifest says of the photographs: how many, how large, and a digest of their names and HR samples."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(pair.name.encode())
+        digest.update(pair.hr.data)
+    return {
+        "folder": folder.resolve().name,
+        "photographs": len(pairs),
+        "megapixels": round(sum(pair.hr.size for pair in pairs) / 3e6, 1),
+        "sha256": digest.hexdigest(),
+    }
 
 
 class PatchSampler:
@@ -85,8 +109,10 @@ class PatchSampler:
     EDSR-baseline x4, ten minutes on two cores: Set5 +0.4 dB over uniform drawing.
     """
 
-    def __init__(self, pairs: list[Pair], patch_px: int, detail_draws: int) -> None:
+    def __init__(self, pairs: Sequence[Pair], patch_px: int, detail_draws: int) -> None:
         self._pairs = [p for p in pairs if min(p.lr.shape[:2]) >= patch_px + DETAIL_STRIDE_PX]
+        self.skipped = len(pairs) - len(self._pairs)
+        """Photographs that are too small for a patch."""
         if not self._pairs:
             raise DatasetError(
                 f"no photograph is large enough for an LR patch of {patch_px} px; "
@@ -108,12 +134,12 @@ class PatchSampler:
         summed = np.pad(gradient.cumsum(0, dtype=np.float64).cumsum(1), ((1, 0), (1, 0)))
         size = self._patch_px
         last_row, last_column = grey.shape[0] - size, grey.shape[1] - size
-        rows, columns = np.meshgrid(
+        grid = np.meshgrid(
             np.arange(0, last_row - DETAIL_STRIDE_PX + 1, DETAIL_STRIDE_PX),
             np.arange(0, last_column - DETAIL_STRIDE_PX + 1, DETAIL_STRIDE_PX),
             indexing="ij",
         )
-        rows, columns = rows.ravel(), columns.ravel()
+        rows, columns = (axis.ravel() for axis in grid)
         detail = (
             summed[rows + size, columns + size]
             - summed[rows, columns + size]

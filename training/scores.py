@@ -38,14 +38,15 @@ def psnr_db(a_HW: Float64Array, b_HW: Float64Array) -> float:
 def _gaussian_window() -> Float64Array:
     offset = np.arange(11) - 5.0
     window = np.exp(-(offset**2) / (2.0 * 1.5**2))
-    window /= window.sum()
-    return window
+    normalised: Float64Array = window / window.sum()
+    return normalised
 
 
 def _blurred(x_HW: Float64Array) -> Float64Array:
     window = _gaussian_window()
     rows = np.lib.stride_tricks.sliding_window_view(x_HW, 11, axis=0) @ window
-    return np.lib.stride_tricks.sliding_window_view(rows, 11, axis=1) @ window
+    blurred: Float64Array = np.lib.stride_tricks.sliding_window_view(rows, 11, axis=1) @ window
+    return blurred
 
 
 def ssim(a_HW: Float64Array, b_HW: Float64Array) -> float:

@@ -1,0 +1,42 @@
+"""ESPCN's published checkpoints."""
+
+from training.recipe import PixelRecipe
+
+
+def espcn_x2() -> PixelRecipe:
+    """The run behind `espcn-x2`."""
+    return _espcn(2, steps=80_000)
+
+
+def espcn_x3() -> PixelRecipe:
+    """The run behind `espcn-x3`."""
+    return _espcn(3, steps=60_000)
+
+
+def espcn_x4() -> PixelRecipe:
+    """The run behind `espcn-x4`."""
+    return _espcn(4, steps=50_000)
+
+
+def _espcn(scale: int, steps: int) -> PixelRecipe:
+    return PixelRecipe(
+        family="espcn",
+        architecture="espcn",
+        hyperparameters={"scale": scale},
+        scale=scale,
+        colour="luma",
+        halo_px=4,
+        steps=steps,
+        patch_px=32,
+        batch_size=16,
+        detail_draws=4,
+        learning_rate=2e-3,
+        warmup_steps=100,
+        ema_decay=0.999,
+        seed=0,
+        licence="Apache-2.0",
+        data_note=(
+            "openly licensed photographs (public domain, CC0, CC BY, CC BY-SA, MIT, LGPL, Unsplash and the like), "
+            "each reduced from a larger original; none of them from a benchmark set or from BSDS"
+        ),
+    )

@@ -1,0 +1,64 @@
+"""The saved state of a run: enough to go on as if it had never stopped.
+
+One file, replaced in one move, so that a killed run leaves the whole state of some step. What a step
+draws follows from the recipe's seed and the step alone, so that no generator's state is needed.
+"""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+STATE_FILE = "state.pt"
+
+
+class RunStateError(ValueError):
+    """The run's folder cannot be gone on with: give another --out, or delete it to start again."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run after `step` updates."""
+
+    recipe: dict[str, Any]
+    """Every field of the recipe, as JSON types."""
+    data: dict[str, Any]
+    """What `training.dataset.described` says of the photographs."""
+    commit: str
+    """The software's commit when the run began."""
+    step: int
+    """Updates made."""
+    seconds: float
+    """Time spent on them, over all pieces of the run."""
+    curve: list[tuple[int, float]]
+    """(step, luma PSNR in dB on the validation set), where the run was validated."""
+    network: dict[str, Tensor]
+    """The weights."""
+    average: dict[str, Tensor]
+    """Their moving average."""
+    optimizer: dict[str, Any]
+    """The optimizer's `state_dict`."""
+
+    def save(self, folder: Path) -> None:
+        """Write the state, all of it or nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{STATE_FILE}.partial"
+        with partial.open("wb") as file:
+            torch.save({f.name: getattr(self, f.name) for f in fields(self)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / STATE_FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """The state that lies in the folder, or None if none does. Raises RunStateError if it is damaged."""
+        path = folder / STATE_FILE
+        if not path.exists():
+            return None
+        try:
+            return cls(**torch.load(path, weights_only=True))
+        except Exception as error:  # torch.load promises no set of errors for a damaged file
+            raise RunStateError(f"{path} is not the state of a run: {error}") from error
