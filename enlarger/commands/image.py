@@ -34,7 +34,12 @@ EXISTING_PATH = click.Path(exists=True, path_type=Path)
 )
 @click.option("-s", "--scale", default=4, show_default=True, type=click.IntRange(2, 4))
 @click.option("-m", "--model", default="auto", show_default=True, help="A family, or one version: espcn@1.")
-@click.option("--format", "output_format", type=click.Choice(PictureFormat), help="[default: the input's]")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(PictureFormat, case_sensitive=False),
+    help="[default: the input's]",
+)
 @click.option("--quality", type=click.IntRange(1, 100), help="For JPEG and WebP.")
 @click.option("-r", "--recursive", is_flag=True, help="Take the pictures in folders' folders too.")
 @click.option("--overwrite", is_flag=True, help="Make results anew that are there already.")
