@@ -107,28 +107,36 @@ async def _body(
 
 
 class _Parser(MultiPartParser):
-    """Knows whether the closing boundary came: without it, the last fields would silently be missing."""
+    """Refuses a form without its closing boundary: its last fields would silently be missing."""
 
-    complete = False
+    def __init__(self, request: Request, body: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(
+            request.headers,
+            self._until_closed(body),
+            max_files=MAX_FILES,
+            max_fields=MAX_FIELDS,
+            max_part_size=MAX_FIELD_BYTES,
+        )
+        self._closed = False
 
     def on_end(self) -> None:
-        self.complete = True
+        self._closed = True
+
+    async def _until_closed(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for chunk in body:
+            yield chunk
+        # Raised here, within the parser, which then closes the temporary files of unfinished parts.
+        if not self._closed:
+            raise MultiPartException("The form ends before its closing boundary.")
 
 
 async def _parsed(request: Request, body: AsyncGenerator[bytes, None]) -> FormData:
-    parser = _Parser(
-        request.headers, body, max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
-    )
     try:
-        form = await parser.parse()
+        return await _Parser(request, body).parse()
     # UnicodeError: the client chose a charset such as `idna`, in which its own names mean nothing.
     except (MultiPartException, UnicodeError) as error:
         reason = error.message if isinstance(error, MultiPartException) else str(error)
         raise ProblemError(MALFORMED_BODY, f"{reason.rstrip('.')}. {MALFORMED_BODY.fix}") from error
-    if not parser.complete:
-        await form.close()
-        raise ProblemError(MALFORMED_BODY, "The form ends before its closing boundary.")
-    return form
 
 
 def _split(form: FormData) -> tuple[UploadFile, list[tuple[str, str]]]:

@@ -89,11 +89,19 @@ class Intake:
         try:
             self._checkpoints.find(model, scale)
         except ScaleNotFoundError as error:
-            raise ProblemError(SCALE_NOT_AVAILABLE, f"{error}.", scales=self._scales_of(model)) from error
+            scales = self._scales_of(model)
+            offered = ", ".join(map(str, scales))
+            raise ProblemError(
+                SCALE_NOT_AVAILABLE,
+                f"Model {model!r} offers scale {offered}; {scale} was asked.",
+                scales=scales,
+            ) from error
         except ModelNotFoundError as error:
             models = [AUTO, *sorted({c.manifest.family for c in self._checkpoints.production()})]
             raise ProblemError(
-                UNKNOWN_MODEL, f"{error}. Published are: {', '.join(models)}.", models=models
+                UNKNOWN_MODEL,
+                f"No model {model!r} is published. There are: {', '.join(models)}.",
+                models=models,
             ) from error
 
     def _scales_of(self, model: str) -> list[int]:

@@ -1,0 +1,92 @@
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import build_app
+from service.limits import Limits
+from sr_models.manifest import ALIASES_FILE, CheckpointFolder, Manifest, Score
+from tests.unit.service.pictures import encoded
+from worker.contract.blobs import BlobStore
+from worker.contract.testing import InMemoryFleet, InMemoryJobQueue
+
+LIMITS = Limits(
+    max_upload_bytes=300_000,
+    max_input_pixels=1_000_000,
+    max_output_pixels=6_000_000,
+    max_queued_jobs=3,
+    upload_idle_timeout_s=0.3,
+)
+
+
+@dataclass
+class World:
+    """A gateway on in-memory twins, and a client of it."""
+
+    queue: InMemoryJobQueue
+    blobs: BlobStore
+    fleet: InMemoryFleet
+    checkpoints: Path
+    app: FastAPI
+    client: httpx.AsyncClient
+
+    async def post(
+        self,
+        options: Mapping[str, str] | None = None,
+        picture: bytes | None = None,
+        filename: str = "photo.png",
+    ) -> httpx.Response:
+        content = encoded("PNG") if picture is None else picture
+        return await self.client.post("/upscale", files={"image": (filename, content)}, data=options)
+
+    async def accepted(self, options: Mapping[str, str] | None = None) -> str:
+        """The id of a job that was just accepted."""
+        response = await self.post(options)
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+
+def publish(folder: Path, family: str, scale: int, version: int = 1, psnr_db: float = 30.0) -> None:
+    """Put a manifest (the gateway reads no weights) into a checkpoint folder."""
+    manifest = Manifest(
+        family=family,
+        scale=scale,
+        version=version,
+        architecture=family,
+        hyperparameters={},
+        colour="luma",
+        weights_sha256="ab" * 32,
+        weights_bytes=100_000,
+        receptive_radius_px=4,
+        halo_px=4,
+        parameters=24_000,
+        licence="Apache-2.0",
+        scores=(Score("Set5", psnr_db, 0.87, "luma, MATLAB bicubic, border of scale"),),
+    )
+    path = folder / manifest.name / str(version)
+    path.mkdir(parents=True)
+    (path / "manifest.json").write_text(manifest.to_json())
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    for scale in (2, 3, 4):
+        publish(tmp_path, "espcn", scale, psnr_db=30.5)
+        publish(tmp_path, "bicubic", scale, psnr_db=28.4)
+    publish(tmp_path, "espcn", 4, version=2, psnr_db=30.6)
+    publish(tmp_path, "srgan", 4, psnr_db=29.0)
+    (tmp_path / ALIASES_FILE).write_text('{"espcn-x4": {"production": 1}}')
+    queue, blobs, fleet = InMemoryJobQueue(), BlobStore.from_url("memory:///"), InMemoryFleet()
+    app = build_app(queue, blobs, fleet, CheckpointFolder(tmp_path), LIMITS)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://gateway.test"
+    ) as client:
+        yield World(queue, blobs, fleet, tmp_path, app, client)

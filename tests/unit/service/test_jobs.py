@@ -1,0 +1,133 @@
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from tests.unit.service.conftest import World
+from worker.contract.jobs import JobFailure
+from worker.contract.testing import sample_result
+
+pytestmark = pytest.mark.anyio
+
+RESULT = b"the enlarged picture"
+
+
+async def succeeded(world: World, filename: str = "photo.png") -> str:
+    response = await world.post(filename=filename)
+    job_id = str(response.json()["id"])
+    record = world.queue.find(job_id)
+    assert record is not None
+    world.queue.start(job_id)
+    world.blobs.put(record.job.result_key, RESULT)
+    world.queue.succeed(job_id, replace(sample_result(), size_bytes=len(RESULT)))
+    return job_id
+
+
+async def test_a_job_from_queue_to_result(world: World) -> None:
+    job_id = await world.accepted()
+    waiting = await world.client.get(f"/jobs/{job_id}")
+    assert waiting.status_code == 200
+    assert (waiting.json()["status"], waiting.json()["started_at"]) == ("queued", None)
+    assert (waiting.headers["retry-after"], waiting.headers["cache-control"]) == ("1", "no-store")
+
+    world.queue.start(job_id)
+    world.queue.report(job_id, 0.25)
+    running = (await world.client.get(f"/jobs/{job_id}")).json()
+    assert (running["status"], running["progress"], running["result"]) == ("processing", 0.25, None)
+    assert running["timings"]["queued_s"] >= 0
+
+    world.queue.succeed(job_id, sample_result())
+    response = await world.client.get(f"/jobs/{job_id}")
+    assert "retry-after" not in response.headers
+    done = response.json()
+    assert (done["status"], done["progress"], done["error"]) == ("succeeded", 1.0, None)
+    assert done["result"]["url"] == done["links"]["result"] == f"/jobs/{job_id}/result"
+    assert done["result"]["checkpoint"] == "espcn-x2@1"
+    assert done["timings"]["upscale_s"] == 0.02
+    created, started, ended = (
+        datetime.fromisoformat(done[f"{moment}_at"]) for moment in ("created", "started", "ended")
+    )
+    assert created <= started <= ended
+    assert done["created_at"].endswith("Z")
+
+
+async def test_a_failed_job_says_why(world: World) -> None:
+    job_id = await world.accepted()
+    world.queue.fail(job_id, JobFailure("picture_damaged", "The picture is cut off.", retryable=False))
+    job = (await world.client.get(f"/jobs/{job_id}")).json()
+    assert job["status"] == "failed"
+    assert job["error"] == {
+        "code": "picture_damaged",
+        "message": "The picture is cut off.",
+        "retryable": False,
+    }
+    response = await world.client.get(f"/jobs/{job_id}/result")
+    problem = response.json()
+    assert (response.status_code, problem["code"], problem["retryable"]) == (409, "picture_damaged", False)
+    assert problem["detail"] == "The picture is cut off."
+
+
+async def test_the_result_is_streamed_with_its_headers(world: World) -> None:
+    job_id = await succeeded(world, "Caf\u00e9 am See.jpeg")
+    response = await world.client.get(f"/jobs/{job_id}/result")
+    assert (response.status_code, response.content) == (200, RESULT)
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["content-length"] == str(len(RESULT))
+    assert response.headers["etag"] == f'"{sample_result().sha256}"'
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "private, no-cache"
+    assert (
+        response.headers["content-disposition"]
+        == "inline; filename=\"Cafe am See_x4.png\"; filename*=UTF-8''Caf%C3%A9%20am%20See_x4.png"
+    )
+
+
+@pytest.mark.parametrize(
+    ("if_none_match", "status"),
+    [("{tag}", 304), ("W/{tag}", 304), ('"other", {tag}', 304), ("*", 304), ('"other"', 200), ("", 200)],
+)
+async def test_a_known_result_is_not_sent_again(world: World, if_none_match: str, status: int) -> None:
+    job_id = await succeeded(world)
+    tag = (await world.client.get(f"/jobs/{job_id}/result")).headers["etag"]
+    headers = {"If-None-Match": if_none_match.replace("{tag}", tag)}
+    response = await world.client.get(f"/jobs/{job_id}/result", headers=headers)
+    assert response.status_code == status
+    assert response.headers["etag"] == tag
+    assert response.content == (RESULT if status == 200 else b"")
+
+
+async def test_deleting_a_waiting_job_cancels_it_and_erases_its_pictures(world: World) -> None:
+    job_id = await world.accepted()
+    response = await world.client.delete(f"/jobs/{job_id}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert (await world.client.get(f"/jobs/{job_id}")).json()["status"] == "canceled"
+    assert (await world.client.get(f"/jobs/{job_id}/result")).status_code == 410
+    assert world.blobs.keys("jobs/") == []
+    assert (await world.client.delete(f"/jobs/{job_id}")).status_code == 204
+    assert (await world.client.get(f"/jobs/{job_id}")).status_code == 404
+
+
+async def test_deleting_an_ended_job_leaves_nothing(world: World) -> None:
+    job_id = await succeeded(world)
+    other = await world.accepted()
+    assert (await world.client.delete(f"/jobs/{job_id}")).status_code == 204
+    for response in (
+        await world.client.get(f"/jobs/{job_id}"),
+        await world.client.get(f"/jobs/{job_id}/result"),
+        await world.client.delete(f"/jobs/{job_id}"),
+    ):
+        assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
+    assert world.blobs.keys("jobs/") == [f"jobs/{other}/input"]
+
+
+@pytest.mark.parametrize(
+    "job_id", ["nobody", "..%2Fx", "%00", "a:b", "*", "x" * 1000, "%F0%9F%92%A9", "a%0Ab"]
+)
+async def test_no_id_reaches_further_than_jobs(world: World, job_id: str) -> None:
+    for response in (
+        await world.client.get(f"/jobs/{job_id}"),
+        await world.client.delete(f"/jobs/{job_id}"),
+        await world.client.get(f"/jobs/{job_id}/result"),
+    ):
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"

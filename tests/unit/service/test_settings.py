@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.limits import Limits
+from service.settings import ServerSettings, Settings
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS_URL", "ENLARGER_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    settings = Settings(blobs_url="memory:///")
+    assert settings.limits == Limits()
+    assert settings.redis_url == "redis://127.0.0.1:6379/0"
+    assert settings.checkpoints.name == "checkpoints"
+    assert (ServerSettings().host, ServerSettings().port) == ("127.0.0.1", 8000)
+
+
+def test_redis_url_goes_by_both_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://plain")
+    assert Settings(blobs_url="memory:///").redis_url == "redis://plain"
+    monkeypatch.setenv("ENLARGER_REDIS_URL", "redis://ours")
+    assert Settings(blobs_url="memory:///").redis_url == "redis://ours"
+
+
+def test_settings_are_read_from_the_environment_and_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENLARGER_MAX_UPLOAD_BYTES", "1000")
+    monkeypatch.setenv("ENLARGER_CHECKPOINTS", "/models")
+    settings = Settings(blobs_url="memory:///")
+    assert (settings.limits.max_upload_bytes, settings.checkpoints) == (1000, Path("/models"))
+    with pytest.raises(ValidationError):
+        settings.retention_s = 1
+    monkeypatch.setenv("ENLARGER_MAX_UPLOAD_BYTES", "0")
+    with pytest.raises(ValidationError):
+        Settings(blobs_url="memory:///")
+
+
+def test_without_a_blob_store_the_gateway_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENLARGER_BLOBS_URL", raising=False)
+    with pytest.raises(ValidationError, match="blobs_url"):
+        create_app()
+
+
+def test_every_setting_says_what_it_is() -> None:
+    for settings in (Settings, ServerSettings):
+        assert [name for name, field in settings.model_fields.items() if not field.description] == []
