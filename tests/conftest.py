@@ -1,3 +1,11 @@
+"""What every test shares: one thread for torch, and a real Valkey."""
+
+import os
+
+# Before torch is imported, and inherited by the workers that tests start: on pictures as small as
+# these a second thread only waits, and where cores are shared it waits long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 
 import pytest

@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from sr_models.manifest import (
+    ALIASES_FILE,
+    CheckpointFolder,
+    Manifest,
+    ManifestError,
+    ModelNotFoundError,
+    ScaleNotFoundError,
+)
+from tests.tiny_checkpoints import publish
+
+
+def test_a_manifest_reads_what_it_wrote(tmp_path: Path) -> None:
+    manifest = publish(tmp_path, psnr_db=30.0).manifest
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest.psnr_db("Set5") == 30.0
+    assert manifest.psnr_db("B100") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"schema_version": 99, "scores": []}',
+        '{"schema_version": 1, "scores": [{"x": 1}]}',
+    ],
+)
+def test_anything_else_is_not_a_manifest(text: str) -> None:
+    with pytest.raises(ManifestError):
+        Manifest.from_json(text)
+
+
+def test_the_highest_version_is_in_production_unless_an_alias_says_otherwise(tmp_path: Path) -> None:
+    for version in (1, 2, 10):
+        publish(tmp_path, version=version)
+    folder = CheckpointFolder(tmp_path)
+    assert folder.find("espcn", 2).manifest.version == 10
+    (tmp_path / ALIASES_FILE).write_text(json.dumps({"espcn-x2": {"production": 2}}))
+    assert folder.find("espcn", 2).manifest.version == 2
+    assert folder.find("espcn@10", 2).manifest.version == 10
+    assert [c.manifest.label for c in folder.production()] == ["espcn-x2@2"]
+
+
+def test_auto_is_the_family_with_the_best_score(tmp_path: Path) -> None:
+    publish(tmp_path, "bicubic", psnr_db=28.0)
+    publish(tmp_path, "espcn", psnr_db=30.0)
+    publish(tmp_path, "bicubic", scale=3)
+    folder = CheckpointFolder(tmp_path)
+    assert folder.find("auto", 2).manifest.family == "espcn"
+    assert folder.find("auto", 3).manifest.family == "bicubic"
+    with pytest.raises(ScaleNotFoundError):
+        folder.find("auto", 4)
+
+
+@pytest.mark.parametrize(
+    "model", ["edsr", "espcn@2", "espcn@", "espcn@../1", "", "@", "auto@1", "espcn@1@1", "../espcn"]
+)
+def test_an_unknown_model_is_not_found(tmp_path: Path, model: str) -> None:
+    publish(tmp_path)
+    if model == "espcn@":
+        assert CheckpointFolder(tmp_path).find(model, 2).manifest.version == 1
+        return
+    with pytest.raises(ModelNotFoundError):
+        CheckpointFolder(tmp_path).find(model, 2)
+
+
+def test_a_known_model_without_that_scale_says_which_it_has(tmp_path: Path) -> None:
+    publish(tmp_path, scale=2)
+    publish(tmp_path, scale=3)
+    with pytest.raises(ScaleNotFoundError, match="2, 3, not 4"):
+        CheckpointFolder(tmp_path).find("espcn", 4)
+
+
+def test_a_version_that_lies_in_another_place_is_an_error(tmp_path: Path) -> None:
+    checkpoint = publish(tmp_path)
+    checkpoint.folder.rename(checkpoint.folder.with_name("7"))
+    with pytest.raises(ManifestError, match="describes espcn-x2@1"):
+        CheckpointFolder(tmp_path).checkpoints()
+
+
+def test_unfinished_versions_are_not_seen(tmp_path: Path) -> None:
+    checkpoint = publish(tmp_path)
+    checkpoint.folder.rename(checkpoint.folder.with_name(".2.unfinished"))
+    assert CheckpointFolder(tmp_path).checkpoints() == []
+    assert CheckpointFolder(tmp_path / "nothing").checkpoints() == []
