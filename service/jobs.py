@@ -101,6 +101,7 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         "",
         operation_id="deleteJob",
         status_code=204,
+        response_class=Response,
         summary="Cancel a job and erase its pictures",
         responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE, STORAGE_UNAVAILABLE),
     )

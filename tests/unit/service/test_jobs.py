@@ -100,6 +100,7 @@ async def test_deleting_a_waiting_job_cancels_it_and_erases_its_pictures(world: 
     job_id = await world.accepted()
     response = await world.client.delete(f"/jobs/{job_id}")
     assert (response.status_code, response.content) == (204, b"")
+    assert "content-type" not in response.headers
     assert (await world.client.get(f"/jobs/{job_id}")).json()["status"] == "canceled"
     assert (await world.client.get(f"/jobs/{job_id}/result")).status_code == 410
     assert world.blobs.keys("jobs/") == []
