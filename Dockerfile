@@ -37,8 +37,9 @@ COPY --from=wheel /wheels /wheels
 RUN pip install --no-deps /wheels/*.whl
 
 FROM python:3.11-slim-bookworm AS runtime
-# The same number in both images: they share the folder of pictures. A new volume takes its owner over.
-RUN useradd --system --uid 10001 --home-dir /var/lib/enlarger --create-home --shell /usr/sbin/nologin enlarger \
+# The same numbers in both images: they share the folder of pictures. A new volume takes its owner over.
+RUN groupadd --system --gid 10001 enlarger \
+    && useradd --system --uid 10001 --gid enlarger --home-dir /var/lib/enlarger --create-home --shell /usr/sbin/nologin enlarger \
     && install -d -o enlarger -g enlarger -m 0700 /var/lib/enlarger/blobs
 ENV PATH=/opt/enlarger/bin:$PATH PYTHONUNBUFFERED=1 ENLARGER_BLOBS_URL=file:///var/lib/enlarger/blobs
 WORKDIR /var/lib/enlarger

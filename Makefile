@@ -1,15 +1,15 @@
 # Everything runs from .venv, which the first target that needs it creates.
+# ARGS are for the command itself: make up ARGS='--port 9000', make test ARGS=tests/unit
 
 PYTHON ?= python3
 # Where pip may find torch besides its usual index. The default serves CPU builds (about 200 MB);
 # for an NVIDIA GPU: make up TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-PACKAGES := enlarger service sr_models training worker
 
 .PHONY: up test check bench clean install
 
 up: install
-	.venv/bin/enlarger up
+	.venv/bin/enlarger up $(ARGS)
 
 test: install
 	.venv/bin/pytest $(ARGS)
