@@ -49,7 +49,7 @@ class Gateway(FastAPI):
 
 def create_app() -> FastAPI:
     """The gateway as the environment's settings have it."""
-    settings = Settings()  # type: ignore[call-arg]  # they come from the environment
+    settings = Settings()
     redis = Redis.from_url(
         settings.redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
     )

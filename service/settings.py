@@ -20,8 +20,8 @@ class Settings(BaseSettings):
         default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL")
     )
     """Redis or Valkey, as `redis://`, `rediss://` or `unix://`; plain REDIS_URL is read too. The workers' must be the same."""
-    blobs_url: str
-    """Where pictures lie: `file:///folder` or `s3://bucket/prefix`. No default, because the workers' must be the same."""
+    blobs_url: str = "file:///var/lib/enlarger/blobs"
+    """Where pictures lie: `file:///folder` or `s3://bucket/prefix`. The workers' must be the same."""
     checkpoints: Path = Field(default_factory=default_checkpoint_folder)
     """The folder of published models; those that came with this software by default."""
     max_upload_bytes: PositiveInt = Limits.max_upload_bytes
