@@ -1,6 +1,7 @@
 """`python -m worker`: one worker on one device, until SIGTERM."""
 
 import logging
+import os
 
 import torch
 from PIL import Image
@@ -11,29 +12,37 @@ from worker.pipeline import Pipeline
 from worker.processing import JobProcessor
 from worker.rq_worker import BatchWorker
 from worker.settings import WorkerSettings
+from worker.sweep import Sweep
+
+logger = logging.getLogger("worker")
 
 
 def main() -> None:
     """Take jobs until told to stop; what runs then is finished, the rest stays queued."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = WorkerSettings()
     # The gateway has limited the pixels of every job; Pillow's own, lower limit would only warn.
     Image.MAX_IMAGE_PIXELS = None
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    redis = Redis.from_url(settings.redis_url)
     blobs = BlobStore.from_url(settings.blobs_url)
+    sweep = Sweep(redis, blobs, retention_s=settings.retention_s)
+    sweep.start()
     with Pipeline(
         settings.checkpoints, settings.device, tile_px=settings.tile_px, batch_px=settings.batch_px
     ) as pipeline:
-        logging.getLogger(__name__).info("enlarging on %s", pipeline.device)
+        logger.info("ready on %s, process %d", pipeline.device, os.getpid())
         BatchWorker(
-            Redis.from_url(settings.redis_url),
+            redis,
             JobProcessor(blobs, pipeline),
             max_jobs_in_flight=settings.max_jobs_in_flight,
             max_bytes_in_flight=settings.max_bytes_in_flight,
             lease_s=settings.lease_s,
             retention_s=settings.retention_s,
-        ).work()
+        ).work(logging_level="WARNING")  # we log each job's start and end ourselves
+    sweep.stop()
+    logger.info("stopped")
 
 
 if __name__ == "__main__":

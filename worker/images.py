@@ -22,7 +22,8 @@ DEFAULT_QUALITY = 92
 PNG_COMPRESS_LEVEL = 1
 """zlib's level. Pillow's PNG costs 60 ms of a core per megapixel at 1, 200 ms at its default 6, which would be most of a job."""
 
-_SIDE_LIMIT_PX = {PictureFormat.JPEG: 65_535, PictureFormat.WEBP: 16_383, PictureFormat.PNG: 2**31 - 1}
+# libjpeg stops at 65,500 although the format could hold 65,535.
+_SIDE_LIMIT_PX = {PictureFormat.JPEG: 65_500, PictureFormat.WEBP: 16_383, PictureFormat.PNG: 2**31 - 1}
 _FULL_CHROMA_FROM_QUALITY = 90
 _EXIF_ORIENTATION = 0x0112
 
@@ -62,9 +63,13 @@ def decode(content: bytes) -> Picture:
     """
     try:
         with Image.open(io.BytesIO(content), formats=[f.value for f in PictureFormat]) as opened:
-            if getattr(opened, "n_frames", 1) > 1:
+            # A JPEG that carries a preview or a gain map besides its picture (most telephones' do) opens
+            # as "MPO", the picture being the first frame. In PNG and WebP frames are an animation.
+            file_format = (
+                PictureFormat.JPEG if opened.format == "MPO" else PictureFormat((opened.format or "").lower())
+            )
+            if file_format is not PictureFormat.JPEG and getattr(opened, "n_frames", 1) > 1:
                 raise PictureUnsupportedError("The picture is animated: send one frame.")
-            file_format = PictureFormat((opened.format or "").lower())
             opened.load()
             upright = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError as error:

@@ -279,6 +279,7 @@ class BatchWorker(SimpleWorker):
         future = self._threads.submit(self._processor.process, job, progress.note, canceled.is_set)
         flight = Flight(rq_job, job, progress, execution, alone, canceled, future)
         self._flights[rq_job.id] = flight
+        logger.info("job %s started: %s", rq_job.id, rq_job.description)
         future.add_done_callback(lambda _: self._ended.put(flight))
 
     def _job_of(self, rq_job: BatchJob) -> UpscaleJob:
@@ -322,8 +323,17 @@ class BatchWorker(SimpleWorker):
             outcome = CanceledError().as_failure()
             self._stopped_job_id = flight.rq_job.id
             self._erase(flight.job)
+            logger.info("job %s was canceled", flight.rq_job.id)
         elif error is None:
             outcome = flight.future.result()
+            logger.info(
+                "job %s succeeded: %s, %dx%d px in %.2f s",
+                flight.rq_job.id,
+                outcome.checkpoint,
+                outcome.width_px,
+                outcome.height_px,
+                time.monotonic() - flight.admitted_s,
+            )
         elif isinstance(error, JobError):
             outcome = error.as_failure()
         else:

@@ -6,6 +6,9 @@ import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from tests.gated_processor import GatedProcessor, eventually, running_worker
 from worker.contract.fleet import RqFleet
@@ -79,6 +82,27 @@ class TestRqJobQueue(JobQueueSuite):
         record = queue.find("a")
         assert record is not None
         assert (record.status, record.started_at) == (JobStatus.CANCELED, None)
+
+    def test_what_is_not_ours_is_none(self, queue: JobQueue, valkey: Redis) -> None:
+        Queue("upscale", connection=valkey, serializer=JSONSerializer).enqueue(
+            "os.system", "true", job_id="evil"
+        )
+        Queue("upscale", connection=valkey).enqueue("os.system", "true", job_id="pickled")
+        assert queue.find("evil") is None
+        assert queue.find("pickled") is None
+
+    def test_a_job_that_a_worker_still_has_is_not_torn_from_it(
+        self, queue: JobQueue, worker_side: WorkerSide, valkey: Redis
+    ) -> None:
+        queue.submit(sample_job("a"))
+        worker_side.start("a")
+        queue.cancel("a")
+        queue.forget("a")
+        eventually(lambda: Job.fetch("a", valkey, JSONSerializer).is_stopped)
+        assert valkey.ttl(Job.key_for("a")) > 0
+        queue.forget("a")
+        assert queue.find("a") is None
+        assert not valkey.exists(Job.key_for("a"))
 
 
 def test_an_absent_server_is_said_so() -> None:

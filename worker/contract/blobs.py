@@ -7,6 +7,7 @@ half-written can be read, and writing the same key twice is harmless.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import unquote, urlsplit
@@ -48,7 +49,7 @@ class BlobStore:
         """
         parts = urlsplit(url)
         try:
-            if parts.scheme == "file":
+            if parts.scheme == "file" and parts.path.startswith("/"):
                 folder = Path(unquote(parts.path))
                 folder.mkdir(parents=True, exist_ok=True)
                 return cls(LocalStore(prefix=folder))
@@ -87,13 +88,16 @@ class BlobStore:
         except (BaseError, OSError) as error:
             raise BlobStoreError(f"reading {key}: {error}") from error
 
-    def keys(self, prefix: str) -> list[str]:
-        """Every key under a prefix that ends with a slash, in order. Raises BlobStoreError."""
+    def keys(self, prefix: str, *, before: datetime | None = None) -> list[str]:
+        """Every key under a prefix that ends with a slash, in order; only those last written before a moment.
+
+        Raises BlobStoreError.
+        """
         try:
-            pages = obstore.list(self._store, prefix=prefix)
-            return sorted(entry["path"] for page in pages for entry in page)
+            entries = [entry for page in obstore.list(self._store, prefix=prefix) for entry in page]
         except (BaseError, OSError) as error:
             raise BlobStoreError(f"listing {prefix}: {error}") from error
+        return sorted(e["path"] for e in entries if before is None or e["last_modified"] < before)
 
     def erase(self, prefix: str) -> None:
         """Delete every blob under a prefix; nothing there is no error. Raises BlobStoreError."""

@@ -6,6 +6,7 @@ so lives and dies with it.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,12 +18,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Retry
 from rq.command import send_stop_job_command
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.job import JobStatus as RqStatus
 from rq.serializers import JSONSerializer
 
-from worker.contract.jobs import JobFailure, JobRecord, JobResult, JobStatus, UpscaleJob
+from worker.contract.jobs import JobFailure, JobRecord, JobResult, JobSchemaError, JobStatus, UpscaleJob
+
+logger = logging.getLogger(__name__)
 
 QUEUE_NAME = "upscale"
 FUNCTION_NAME = "worker.upscale"
@@ -59,7 +62,7 @@ class JobQueue(Protocol):
         """Make a job that has not ended end as canceled; nothing happens to one that has."""
 
     def forget(self, job_id: str) -> None:
-        """Delete the record of a job that has ended."""
+        """Delete the record of a job that has ended; one that a worker has not let go of yet is kept."""
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""
@@ -141,6 +144,11 @@ class RqJobQueue:
             job = self._fetch(job_id)
             if job is None:
                 return None
+            try:
+                asked = UpscaleJob.from_json(job.kwargs["job"])
+            except (JobSchemaError, DeserializationError, KeyError, TypeError) as error:
+                logger.warning("RQ job %s is not one of ours: %s", job_id, error)
+                return None
             progress, failure, cancel = self._redis.hmget(
                 job.key, [Field.PROGRESS, Field.FAILURE, Field.CANCEL]
             )
@@ -151,7 +159,7 @@ class RqJobQueue:
         if status is JobStatus.SUCCEEDED and result is None:
             return None
         return JobRecord(
-            job=UpscaleJob.from_json(job.kwargs["job"]),
+            job=asked,
             status=status,
             progress=1.0 if status is JobStatus.SUCCEEDED else float(progress or 0.0),
             started_at=None if status is JobStatus.QUEUED else _epoch_s(job.started_at),
@@ -184,7 +192,8 @@ class RqJobQueue:
         """See :class:`JobQueue`."""
         with _translated():
             job = self._fetch(job_id)
-            if job is not None:
+            # A worker that still has a canceled job would write it back without an expiry.
+            if job is not None and job.get_status(refresh=False) is not RqStatus.STARTED:
                 job.delete()
 
     def waiting(self) -> int:

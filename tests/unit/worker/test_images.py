@@ -140,6 +140,13 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def test_a_telephones_jpeg_with_a_preview_inside_is_its_first_picture() -> None:
+    first, preview = Image.fromarray(samples(32, 48, 3)), Image.new("RGB", (8, 8))
+    picture = decode(file_of(first, "mpo", save_all=True, append_images=[preview]))
+    assert picture.format is JPEG
+    assert picture.colour.shape == (32, 48, 3)
+
+
 def test_a_bomb_is_an_error_not_a_crash() -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
@@ -147,7 +154,7 @@ def test_a_bomb_is_an_error_not_a_crash() -> None:
         decode(content)
 
 
-@pytest.mark.parametrize(("output_format", "side_px"), [(JPEG, 65_536), (WEBP, 16_384)])
+@pytest.mark.parametrize(("output_format", "side_px"), [(JPEG, 65_501), (WEBP, 16_384)])
 def test_a_result_too_long_for_its_format_is_said_so(output_format: PictureFormat, side_px: int) -> None:
     strip = np.zeros((1, side_px, 3), np.uint8)
     picture = Picture(PNG, strip, None, False, None, None)

@@ -1,0 +1,128 @@
+"""Every blob store through one suite: memory, a folder, and S3 as moto's server speaks it."""
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from worker.contract.blobs import BlobMissingError, BlobStore, BlobStoreError
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"pictures-{os.urandom(4).hex()}"
+    boto3.client("s3", endpoint_url=s3_endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture(params=["memory", "folder", "s3"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    urls = {"memory": "memory:///", "folder": (tmp_path / "a folder").as_uri()}
+    return BlobStore.from_url(urls.get(request.param) or request.getfixturevalue("s3_url"))
+
+
+def test_what_was_put_is_got(blobs: BlobStore) -> None:
+    blobs.put("jobs/a/input", b"content")
+    assert blobs.get("jobs/a/input") == b"content"
+    blobs.put("jobs/a/input", b"other")
+    assert blobs.get("jobs/a/input") == b"other"
+    blobs.put("jobs/a/empty", b"")
+    assert blobs.get("jobs/a/empty") == b""
+
+
+def test_a_file_is_put_from_where_it_stands(blobs: BlobStore) -> None:
+    content = os.urandom(3_000_000)
+    blobs.put("jobs/a/input", io.BytesIO(content))
+    assert blobs.get("jobs/a/input") == content
+
+
+def test_a_blob_is_streamed_in_pieces(blobs: BlobStore) -> None:
+    content = os.urandom(3_000_000)
+    blobs.put("jobs/a/result", content)
+    stream = blobs.stream("jobs/a/result")
+    assert stream.size_bytes == len(content)
+    assert b"".join(stream.chunks) == content
+
+
+def test_what_is_missing_is_said_so(blobs: BlobStore) -> None:
+    with pytest.raises(BlobMissingError):
+        blobs.get("jobs/a/input")
+    with pytest.raises(BlobMissingError):
+        blobs.stream("jobs/a/input")
+
+
+def test_erasing_takes_one_job_and_no_other(blobs: BlobStore) -> None:
+    for key in ("jobs/a/input", "jobs/a/result", "jobs/ab/input"):
+        blobs.put(key, b"x")
+    assert blobs.keys("jobs/a/") == ["jobs/a/input", "jobs/a/result"]
+    blobs.erase("jobs/a/")
+    blobs.erase("jobs/a/")
+    assert blobs.keys("jobs/") == ["jobs/ab/input"]
+
+
+def test_keys_can_be_asked_by_age(blobs: BlobStore) -> None:
+    blobs.put("jobs/a/input", b"x")
+    assert blobs.keys("jobs/", before=datetime.now(UTC) - timedelta(minutes=1)) == []
+    assert blobs.keys("jobs/", before=datetime.now(UTC) + timedelta(minutes=1)) == ["jobs/a/input"]
+
+
+def test_a_reader_never_sees_half_a_write(blobs: BlobStore) -> None:
+    versions = [bytes([number]) * 500_000 for number in range(4)]
+    blobs.put("k", versions[0])
+    done = threading.Event()
+
+    def read() -> set[bytes]:
+        seen = set()
+        while not done.is_set():
+            seen.add(blobs.get("k"))
+        return seen
+
+    with ThreadPoolExecutor(1) as threads:
+        reader = threads.submit(read)
+        for version in versions * 3:
+            blobs.put("k", version)
+        done.set()
+        assert reader.result(60) <= set(versions)
+
+
+def test_the_store_answers(blobs: BlobStore) -> None:
+    blobs.ping()
+    assert blobs.keys("") == []
+
+
+@pytest.mark.parametrize("url", ["", "/a/folder", "ftp://host/x", "file:", "s3://"])
+def test_another_url_is_refused(url: str) -> None:
+    with pytest.raises(BlobStoreError, match=r"expected|:"):
+        BlobStore.from_url(url)
+
+
+def test_a_store_that_is_gone_is_said_so(tmp_path: Path) -> None:
+    blobs = BlobStore.from_url((tmp_path / "blobs").as_uri())
+    (tmp_path / "blobs").rmdir()
+    (tmp_path / "blobs").write_text("a file where the folder was")
+    with pytest.raises(BlobStoreError):
+        blobs.put("jobs/a/input", b"x")

@@ -1,0 +1,70 @@
+"""Erasing the pictures of jobs whose records have expired.
+
+Redis forgets a job by itself `retention_s` after it ended; a blob store does not. Any worker may
+sweep: a lock in Redis lets one of them do it in each interval.
+"""
+
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.job import Job
+
+from worker.contract.blobs import BlobStore, BlobStoreError
+
+logger = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 3600
+_LOCK_KEY = "enlarger:sweep"
+
+
+class Sweep:
+    """Sweeps once in an interval, on a thread of its own, until stopped."""
+
+    def __init__(self, redis: Redis, blobs: BlobStore, *, retention_s: int) -> None:
+        self._redis = redis
+        self._blobs = blobs
+        self._retention_s = retention_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, at the next picture's end."""
+        self._stopped.set()
+        self._thread.join()
+
+    def sweep(self) -> int:
+        """Erase every blob that is older than the retention and whose job is gone; say how many jobs that were.
+
+        An upload comes before its job, but it is young then. Raises BlobStoreError or RedisError.
+        """
+        before = datetime.now(UTC) - timedelta(seconds=self._retention_s)
+        erased = 0
+        for prefix in sorted({_prefix_of(key) for key in self._blobs.keys("jobs/", before=before)}):
+            if self._stopped.is_set():
+                break
+            if not Job.exists(prefix.split("/")[1], connection=self._redis):
+                self._blobs.erase(prefix)
+                erased += 1
+        return erased
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if self._redis.set(_LOCK_KEY, "1", nx=True, ex=SWEEP_EVERY_S):
+                    logger.info("erased the pictures of %d expired jobs", self.sweep())
+            except (BlobStoreError, RedisError) as error:
+                logger.error("the sweep failed and will be tried again: %s", error)
+            if self._stopped.wait(SWEEP_EVERY_S / 4):
+                return
+
+
+def _prefix_of(key: str) -> str:
+    """`jobs/<id>/input` to `jobs/<id>/`."""
+    return "/".join(key.split("/")[:2]) + "/"
