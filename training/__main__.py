@@ -1,6 +1,6 @@
 """The command line: `python -m training run`, `evaluate`, `release` and `release-bicubic`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,7 +15,7 @@ from training.recipes.espcn import espcn_x2, espcn_x3, espcn_x4
 from training.release import ReleaseError, release_bicubic, release_run
 from training.run_state import RunStateError
 
-RECIPES: Mapping[str, Callable[[], PixelRecipe]] = {
+RECIPES: dict[str, Callable[[], PixelRecipe]] = {
     "espcn-x2": espcn_x2,
     "espcn-x3": espcn_x3,
     "espcn-x4": espcn_x4,

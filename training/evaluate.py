@@ -61,6 +61,8 @@ def evaluate(published: CheckpointFolder, models: Sequence[str], folder: Path) -
 
 def _chosen(production: Iterable[Checkpoint], models: Sequence[str]) -> list[Checkpoint]:
     known = list(production)
+    if not known and not models:
+        raise LookupError("no checkpoint is published: release one with `python -m training release`")
     for model in models:
         if not any(model in (c.manifest.family, c.manifest.name) for c in known):
             raise LookupError(

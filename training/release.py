@@ -51,8 +51,12 @@ def release_run(run: Path, benchmarks: Path, published: Path) -> Checkpoint:
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:
     """Publish bicubic interpolation, the baseline, with its scores. Raises DatasetError if a set is missing."""
-    network = Bicubic(scale)
-    manifest = Manifest(
+    return publish(bicubic_manifest(scale), Bicubic(scale), {}, benchmarks, published)
+
+
+def bicubic_manifest(scale: int) -> Manifest:
+    """The manifest of a version to come: what the release fills in is still empty."""
+    return Manifest(
         family="bicubic",
         scale=scale,
         version=0,
@@ -61,12 +65,11 @@ def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint
         colour="rgb",
         weights_sha256="",
         weights_bytes=0,
-        receptive_radius_px=network.receptive_radius_px,
-        halo_px=network.receptive_radius_px,
+        receptive_radius_px=Bicubic.receptive_radius_px,
+        halo_px=Bicubic.receptive_radius_px,
         parameters=0,
         licence="Apache-2.0",
     )
-    return publish(manifest, network, {}, benchmarks, published)
 
 
 def publish(

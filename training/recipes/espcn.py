@@ -5,12 +5,12 @@ from training.recipe import PixelRecipe
 
 def espcn_x2() -> PixelRecipe:
     """The run behind `espcn-x2`."""
-    return _espcn(2, steps=80_000)
+    return _espcn(2, steps=70_000)
 
 
 def espcn_x3() -> PixelRecipe:
     """The run behind `espcn-x3`."""
-    return _espcn(3, steps=60_000)
+    return _espcn(3, steps=55_000)
 
 
 def espcn_x4() -> PixelRecipe:
@@ -29,7 +29,7 @@ def _espcn(scale: int, steps: int) -> PixelRecipe:
         steps=steps,
         patch_px=32,
         batch_size=16,
-        detail_draws=4,
+        detail_draws=8,
         learning_rate=2e-3,
         warmup_steps=100,
         ema_decay=0.999,
