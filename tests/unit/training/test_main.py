@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.unit.training.conftest import tiny_recipe
+from training.__main__ import RECIPES, main
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setitem(RECIPES, "espcn-x2", tiny_recipe)
+    return CliRunner()
+
+
+def test_from_photographs_to_a_scored_version(
+    runner: CliRunner, photographs: Path, benchmarks: Path, tmp_path: Path
+) -> None:
+    run, published = str(tmp_path / "run"), str(tmp_path / "published")
+    data = ["--data", str(photographs), "--out", run, "--validate", str(benchmarks / "Set5")]
+    trained = runner.invoke(main, ["run", "espcn-x2", *data], catch_exceptions=False)
+    assert f"Done. Publish it: python -m training release {run}" in trained.output
+
+    where = ["--benchmarks", str(benchmarks), "--checkpoints", published]
+    released = runner.invoke(main, ["release", run, *where], catch_exceptions=False)
+    assert released.output == f"Released espcn-x2@1 in {published}/espcn-x2/1\n"
+    baseline = runner.invoke(main, ["release-bicubic", *where], catch_exceptions=False)
+    assert baseline.output.count("Released") == 3
+
+    scored = runner.invoke(
+        main,
+        ["evaluate", "--models", "espcn", "--data", str(benchmarks), "--checkpoints", published, "--json"],
+    )
+    assert [row["checkpoint"] for row in json.loads(scored.output)] == ["bicubic-x2@1", "espcn-x2@1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["run", "espcn-x2", "--data", "."], "holds no pictures"),
+        (["release", ".", "--benchmarks", "."], "holds no run"),
+        (["release-bicubic", "--benchmarks", ".", "--checkpoints", "."], "Set5 holds no pictures"),
+        (
+            ["evaluate", "--models", "none", "--data", ".", "--checkpoints", "."],
+            "no model 'none' is published",
+        ),
+        (["evaluate", "--data", ".", "--checkpoints", "."], "no checkpoint is published"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(
+    runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(main, command)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output

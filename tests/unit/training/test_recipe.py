@@ -1,0 +1,26 @@
+from dataclasses import replace
+
+import pytest
+
+from sr_models.catalog import build
+from tests.unit.training.conftest import tiny_recipe
+from training.__main__ import RECIPES
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+    recipe = replace(tiny_recipe(), steps=100, warmup_steps=10, learning_rate=1.0)
+    rates = [recipe.learning_rate_at(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9]
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert 0.0 < rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_describes_its_checkpoint(name: str) -> None:
+    recipe = RECIPES[name]()
+    network = build(recipe.architecture, recipe.hyperparameters)
+    manifest = recipe.manifest(network)
+    assert recipe.name == manifest.name == name
+    assert manifest.halo_px <= manifest.receptive_radius_px
+    assert manifest.parameters == sum(p.numel() for p in network.parameters())
