@@ -8,6 +8,8 @@ _CHECKOUT = Path(__file__).parent.parent
 
 def current_commit() -> str:
     """The checkout's commit, with `-dirty` where networks or training differ from it; `unknown` outside a checkout."""
+    if not (_CHECKOUT / ".git").exists():  # installed, perhaps below another project's checkout
+        return "unknown"
     try:
         commit = _git("rev-parse", "HEAD")
         changes = _git("status", "--porcelain", "--", "sr_models", "training")
