@@ -65,7 +65,7 @@ class Upscaler:
     @torch.inference_mode()
     def enlarge(self, lr_NHWC: UInt8Array) -> UInt8Array:
         """A batch of equal windows in one forward pass: uint8 (N, H, W, 3) to uint8 (N, scale·H, scale·W, 3)."""
-        samples = torch.from_numpy(lr_NHWC).to(self._device).permute(0, 3, 1, 2)
+        samples = torch.from_numpy(np.require(lr_NHWC, requirements="W")).to(self._device).permute(0, 3, 1, 2)
         sr_NCHW = self._network(samples.to(self._dtype).div_(255.0))
         stored = sr_NCHW.mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
         array: UInt8Array = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
