@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 PHOTOGRAPHS = Path(__file__).parent / "photographs"
-"""Free photographs, where the project carries some."""
+"""Free photographs; see the README there."""
 
 
 def natural_picture(width_px: int, height_px: int, seed: int = 0) -> Image.Image:

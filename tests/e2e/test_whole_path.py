@@ -32,7 +32,7 @@ def pipeline() -> Iterator[Pipeline]:
 
 
 def uploads() -> dict[str, bytes]:
-    """Pictures of different sizes, formats and modes; photographs where the project carries some."""
+    """Pictures of different sizes, formats and modes, and photographs."""
     made = {
         "landscape.jpg": encoded(natural_picture(320, 240, 1), "JPEG"),
         "portrait.png": encoded(natural_picture(150, 211, 2), "PNG"),
@@ -44,7 +44,7 @@ def uploads() -> dict[str, bytes]:
         "see-through.webp": encoded(transparent(natural_picture(81, 120, 8)), "WEBP"),
         "many-tiles.jpg": encoded(natural_picture(700, 460, 9), "JPEG"),
     }
-    return made | {path.name: path.read_bytes() for path in sorted(PHOTOGRAPHS.glob("*.[jpw]*"))}
+    return made | {path.name: path.read_bytes() for path in sorted(PHOTOGRAPHS.glob("*.png"))}
 
 
 def transparent(image: Image.Image) -> Image.Image:
@@ -82,12 +82,24 @@ def test_the_python_function_gives_the_same_samples(stack: RunningStack, tmp_pat
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_result_is_closer_to_the_original_than_bicubic(stack: RunningStack, scale: int) -> None:
-    original = natural_picture(60 * scale, 48 * scale, 12)
-    small = encoded(original.resize((60, 48), Image.Resampling.BICUBIC), "PNG")
-    paths = {model: stack.post(small, scale=scale, model=model) for model in ("auto", "bicubic")}
-    psnr = {model: psnr_db(stack.result(path), original) for model, path in paths.items()}
-    assert psnr["auto"] > psnr["bicubic"] + 0.3, psnr
+def test_results_are_closer_to_photographs_than_bicubic(stack: RunningStack, scale: int) -> None:
+    gains_db = {
+        path.name: gain_over_bicubic_db(stack, path, scale) for path in sorted(PHOTOGRAPHS.glob("*.png"))
+    }
+    # A single photograph may have little to gain: dark, or out of focus.
+    assert min(gains_db.values()) > 0.0, gains_db
+    assert sum(gains_db.values()) / len(gains_db) > 0.4, gains_db
+
+
+def gain_over_bicubic_db(stack: RunningStack, photograph: Path, scale: int) -> float:
+    """By how much the service's own choice is closer to the photograph than bicubic, from it made smaller."""
+    whole = Image.open(photograph).convert("RGB")
+    width_px, height_px = whole.width // scale, whole.height // scale
+    original = whole.crop((0, 0, width_px * scale, height_px * scale))
+    small = encoded(original.resize((width_px, height_px), Image.Resampling.BICUBIC), "PNG")
+    paths = [stack.post(small, scale=scale, model=model) for model in ("auto", "bicubic")]
+    chosen_db, bicubic_db = (psnr_db(stack.result(path), original) for path in paths)
+    return chosen_db - bicubic_db
 
 
 def psnr_db(content: bytes, original: Image.Image) -> float:
