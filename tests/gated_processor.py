@@ -1,7 +1,6 @@
 """A processor that does to each job what a test tells it, when it tells it."""
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,11 +106,3 @@ def running_worker(
             processor.open_gates()
         thread.join(timeout=30)
         assert not thread.is_alive()
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Return once the condition holds. Raises AssertionError if it does not come to hold."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to hold"
-        time.sleep(0.005)

@@ -5,28 +5,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
-T = TypeVar("T")
+from tests.eventually import eventually
 
 START_TIMEOUT_S = 90.0
 JOB_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
-
-
-def eventually(look: Callable[[], T | None], timeout_s: float, what: str) -> T:
-    """What `look` returns, once that is truthy. Raises AssertionError naming `what` if it does not come."""
-    deadline_s = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
-    return found
 
 
 def free_port() -> int:

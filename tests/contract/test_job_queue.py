@@ -10,7 +10,8 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from tests.gated_processor import GatedProcessor, eventually, running_worker
+from tests.eventually import eventually
+from tests.gated_processor import GatedProcessor, running_worker
 from worker.contract.fleet import RqFleet
 from worker.contract.jobs import JobFailure, JobResult, JobStatus
 from worker.contract.queue import JobQueue, QueueUnavailableError, RqJobQueue

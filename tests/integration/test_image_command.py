@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from enlarger.cli import main
+from tests.eventually import eventually
 from tests.pictures import encoded, natural_picture
-from tests.stack import eventually
 from worker.pipeline import Pipeline, UpscaleRequest
 
 PICTURES = 20

@@ -8,7 +8,8 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from tests.gated_processor import GatedProcessor, eventually, running_worker
+from tests.eventually import eventually
+from tests.gated_processor import GatedProcessor, running_worker
 from worker.contract.fleet import RqFleet
 from worker.contract.jobs import JobFailure, JobStatus, UpscaleJob
 from worker.contract.queue import MAX_ATTEMPTS, QUEUE_NAME, RqJobQueue

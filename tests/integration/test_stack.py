@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.eventually import eventually
 from tests.pictures import encoded, natural_picture
 from tests.stack import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     RunningStack,
-    eventually,
     free_port,
     running_stack,
 )

@@ -12,7 +12,7 @@ import pytest
 
 from enlarger import supervisor, tether
 from enlarger.supervisor import MAX_FAILED_STARTS, Child, Program, ProgramFailedError
-from tests.stack import eventually
+from tests.eventually import eventually
 
 
 def program(source: str, *, grace_s: float = 10.0) -> Program:
