@@ -15,6 +15,10 @@ from sr_models.tiling import Window, windows
 
 UInt8Array = npt.NDArray[np.uint8]
 
+SOLO_BELOW_PX = 1024
+"""Windows smaller than this run one by one: oneDNN convolves a single one of up to about 500 px by another method than
+several, and the sums then differ in their last bits. So a picture's bytes do not depend on its company."""
+
 DEFAULT_TILE_PX = 128
 """LR pixels. ESPCN x4 over 1024x768 on two cores: 64 px 0.44 s, 96 to 128 px 0.38 s, 256 px 0.51 s, whole 0.75 s: past 128 px its features leave the cache."""
 
@@ -64,7 +68,13 @@ class Upscaler:
 
     @torch.inference_mode()
     def enlarge(self, lr_NHWC: UInt8Array) -> UInt8Array:
-        """A batch of equal windows in one forward pass: uint8 (N, H, W, 3) to uint8 (N, scale·H, scale·W, 3)."""
+        """A batch of equal windows, in one forward pass unless they are tiny: uint8 (N, H, W, 3) to uint8 (N, scale·H, scale·W, 3).
+
+        What a window becomes does not depend on the others, on the same machine to the bit.
+        """
+        count, height, width, _ = lr_NHWC.shape
+        if count > 1 and height * width < SOLO_BELOW_PX:
+            return np.concatenate([self.enlarge(lr_NHWC[i : i + 1]) for i in range(count)])
         samples = torch.from_numpy(np.require(lr_NHWC, requirements="W")).to(self._device).permute(0, 3, 1, 2)
         sr_NCHW = self._network(samples.to(self._dtype).div_(255.0))
         stored = sr_NCHW.mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)

@@ -11,6 +11,7 @@ from torch import nn
 
 from sr_models.bicubic import Bicubic
 from sr_models.espcn import ESPCN
+from sr_models.manifest import Checkpoint, CheckpointFolder, default_checkpoint_folder
 from sr_models.tiling import windows
 from sr_models.upscaler import LumaNetwork, Upscaler
 from tests.tiny_checkpoints import publish
@@ -91,6 +92,28 @@ def test_stored_samples_differ_by_a_rounding_at_most(
     by_tiles = upscaler.upscale(picture, tile_px=32).astype(np.int16)
     whole = upscaler.upscale(picture, tile_px=128).astype(np.int16)
     assert np.abs(by_tiles - whole).max() <= 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 12) | st.integers(1, 128),
+    width=st.integers(1, 12) | st.integers(1, 128),
+    count=st.integers(2, 6),
+    model=st.sampled_from(CheckpointFolder(default_checkpoint_folder()).production()),
+)
+def test_what_a_window_becomes_does_not_depend_on_the_others(
+    threads: int, height: int, width: int, count: int, model: Checkpoint
+) -> None:
+    upscaler = Upscaler.from_checkpoint(model)
+    windows_NHWC = np.random.default_rng(height * width).integers(0, 256, (count, height, width, 3), np.uint8)
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        alone = np.concatenate([upscaler.enlarge(windows_NHWC[i : i + 1]) for i in range(count)])
+        assert np.array_equal(upscaler.enlarge(windows_NHWC), alone)
+    finally:
+        torch.set_num_threads(threads_before)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
