@@ -12,6 +12,7 @@ from service.jobs import jobs_router
 from service.limits import Limits
 from service.models import models_router
 from service.problems import MEDIA_TYPE, install_problem_handlers
+from service.reference import ASSETS_PATH, assets, reference_router
 from service.schemas import Problem
 from service.settings import Settings
 from service.upscale import Intake, upscale_router
@@ -73,6 +74,7 @@ def build_app(
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=TAGS,
+        docs_url=None,  # FastAPI's own page loads its script from another host
         redoc_url=None,
         # Also keeps FastAPI from documenting its own form of a 422 for every route.
         responses={
@@ -87,4 +89,6 @@ def build_app(
     app.include_router(jobs_router(queue, blobs))
     app.include_router(models_router(checkpoints))
     app.include_router(health_router(queue, blobs, fleet, checkpoints))
+    app.include_router(reference_router())
+    app.mount(ASSETS_PATH, assets())
     return app
