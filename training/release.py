@@ -44,7 +44,7 @@ def release_run(run: Path, benchmarks: Path, published: Path) -> Checkpoint:
         "data": {**state.data, "terms": recipe.data_note},
         "recipe": {name: value for name, value in state.recipe.items() if name != "data_note"},
         "minutes": round(state.seconds / 60, 1),
-        "weights": "the moving average at the last step; the benchmarks had no part in choosing it",
+        "weights": "the moving average at the last step; no step was chosen by a benchmark",
     }
     return publish(recipe.manifest(network), network, training, benchmarks, published)
 
