@@ -59,7 +59,7 @@ def run_command(
         state = train(RECIPES[recipe](), data, out, validate)
     except (DatasetError, RunStateError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
-    steps = RECIPES[recipe]().steps
+    steps = RECIPES[recipe]().all_steps
     if state.step < steps:
         click.echo(f"Stopped at step {state.step:,} of {steps:,}; the same command goes on from there.")
     else:

@@ -32,9 +32,9 @@ def release_run(run: Path, benchmarks: Path, published: Path) -> Checkpoint:
     if state is None:
         raise ReleaseError(f"{run} holds no run")
     recipe = PixelRecipe(**state.recipe)
-    if state.step < recipe.steps:
+    if state.step < recipe.all_steps:
         raise ReleaseError(
-            f"the run in {run} is at step {state.step:,} of {recipe.steps:,}: run it to its end"
+            f"the run in {run} is at step {state.step:,} of {recipe.all_steps:,}: run it to its end"
         )
     network = build(recipe.architecture, recipe.hyperparameters)
     network.load_state_dict(state.average)

@@ -7,9 +7,16 @@ from tests.unit.training.conftest import tiny_recipe
 from training.__main__ import RECIPES
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
-    recipe = replace(tiny_recipe(), steps=100, warmup_steps=10, learning_rate=1.0)
+def test_the_learning_rate_rises_then_falls_to_nothing_twice() -> None:
+    recipe = replace(
+        tiny_recipe(), steps=100, polish_steps=50, warmup_steps=10, learning_rate=1.0, polish_rate=0.25
+    )
     rates = [recipe.learning_rate_at(step) for step in range(100)]
+    polish = [recipe.learning_rate_at(step) for step in range(100, recipe.all_steps)]
+    assert len(polish) == 50
+    assert polish[0] == 0.25
+    assert polish == sorted(polish, reverse=True)
+    assert 0.0 < polish[-1] < 1e-3
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9]
     assert rates[9:] == sorted(rates[9:], reverse=True)

@@ -37,7 +37,7 @@ def test_the_manifest_says_how_it_was_made(run: Path, benchmarks: Path, tmp_path
     manifest = release_run(run, benchmarks, tmp_path).manifest
     assert manifest.label == "espcn-x2@1"
     assert [s.benchmark for s in manifest.scores] == list(BENCHMARKS)
-    assert manifest.training["recipe"]["steps"] == 6
+    assert manifest.training["recipe"]["steps"] == 4
     assert manifest.training["data"]["photographs"] == 3
     assert manifest.training["data"]["terms"] == "made for a test"
     assert manifest.training["commit"]
