@@ -43,6 +43,6 @@ def content_disposition(filename: str) -> str:
     'inline; filename="cafe_x4.png"; filename*=UTF-8\'\'caf%C3%A9_x4.png'
     """
     ascii_only = unicodedata.normalize("NFKD", filename).encode("ascii", "ignore").decode()
-    plain = re.sub(r'["\\%]', "_", ascii_only)
+    plain = re.sub(r'["\\%/]', "_", ascii_only)  # NFKD makes a plain slash of a full-width one
     header = f'inline; filename="{plain}"'
     return header if plain == filename else f"{header}; filename*=UTF-8''{quote(filename, safe='')}"

@@ -108,13 +108,14 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     def delete_job(job_id: str) -> None:
         """A job that waits or runs ends as `canceled`; of a job that had ended, the record is deleted too."""
         record = _find(queue, job_id)
-        if record.status.final:
-            # The pictures first: should that fail, the record is still there to try it again by.
-            blobs.erase(record.job.prefix)
-            queue.forget(job_id)
-        else:
+        was_final = record.status.final
+        if not was_final:
             queue.cancel(job_id)
-            blobs.erase(record.job.prefix)
+            record = _find(queue, job_id)
+        # The pictures before the record: should erasing fail, the record is still there to try it again by.
+        blobs.erase(record.job.prefix)
+        if was_final or record.status is not JobStatus.CANCELED:  # it had ended, or did so just now
+            queue.forget(job_id)
 
     return router
 

@@ -25,7 +25,8 @@ def main() -> None:
     Image.MAX_IMAGE_PIXELS = None
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    redis = Redis.from_url(settings.redis_url)
+    # Longer than RQ waits for a job in one command: with a client's usual 5 s an idle worker would give up.
+    redis = Redis.from_url(settings.redis_url, socket_timeout=settings.lease_s + 15)
     blobs = BlobStore.from_url(settings.blobs_url)
     sweep = Sweep(redis, blobs, retention_s=settings.retention_s)
     sweep.start()

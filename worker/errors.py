@@ -43,6 +43,12 @@ class PictureTooLargeError(JobError):
     code = "result_too_large"
 
 
+class EncodingFailedError(JobError):
+    """The result cannot be written in that format: choose another."""
+
+    code = "encoding_failed"
+
+
 class ModelUnavailableError(JobError):
     """The worker does not have the model that the job asks for: give gateway and workers the same checkpoints."""
 

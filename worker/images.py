@@ -5,6 +5,7 @@ as a grey picture of its own. Grey pictures have R = G = B in their colour plane
 """
 
 import io
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +13,13 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from worker.contract.jobs import PictureFormat
-from worker.errors import PictureDamagedError, PictureTooLargeError, PictureUnsupportedError
+from worker.errors import (
+    EncodingFailedError,
+    JobError,
+    PictureDamagedError,
+    PictureTooLargeError,
+    PictureUnsupportedError,
+)
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -26,6 +33,10 @@ PNG_COMPRESS_LEVEL = 1
 _SIDE_LIMIT_PX = {PictureFormat.JPEG: 65_500, PictureFormat.WEBP: 16_383, PictureFormat.PNG: 2**31 - 1}
 _FULL_CHROMA_FROM_QUALITY = 90
 _EXIF_ORIENTATION = 0x0112
+_JPEG_EXIF_BYTES = 65_500
+"""A JPEG's EXIF has to fit into one segment; longer EXIF, which PNG and WebP allow, is left out."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,28 +76,42 @@ def decode(content: bytes) -> Picture:
         with Image.open(io.BytesIO(content), formats=[f.value for f in PictureFormat]) as opened:
             # A JPEG that carries a preview or a gain map besides its picture (most telephones' do) opens
             # as "MPO", the picture being the first frame. In PNG and WebP frames are an animation.
-            file_format = (
-                PictureFormat.JPEG if opened.format == "MPO" else PictureFormat((opened.format or "").lower())
-            )
-            if file_format is not PictureFormat.JPEG and getattr(opened, "n_frames", 1) > 1:
+            is_jpeg = opened.format in ("JPEG", "MPO")
+            file_format = PictureFormat.JPEG if is_jpeg else PictureFormat((opened.format or "").lower())
+            if not is_jpeg and getattr(opened, "n_frames", 1) > 1:
                 raise PictureUnsupportedError("The picture is animated: send one frame.")
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
+            return _picture_of(opened, file_format)
+    except JobError:
+        raise
     except UnidentifiedImageError as error:
         raise PictureUnsupportedError from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    # Pillow's readers meet damage with many kinds of exception, struct.error and AttributeError among them.
+    except Exception as error:
         raise PictureDamagedError(f"The picture cannot be decoded: {error}") from error
-    return _picture_of(upright, file_format)
 
 
 def picture_from_pillow(image: Image.Image) -> Picture:
     """A picture that is already in memory, upright by its EXIF; PNG is its format unless it names one that is known."""
     known = {f.value for f in PictureFormat}
     name = (image.format or "png").lower()
-    return _picture_of(ImageOps.exif_transpose(image), PictureFormat(name if name in known else "png"))
+    return _picture_of(image, PictureFormat(name if name in known else "png"))
 
 
-def _picture_of(image: Image.Image, file_format: PictureFormat) -> Picture:
+def _upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+    """The picture turned as its EXIF says, and its EXIF without that; damaged EXIF is left out."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        exif = upright.getexif()
+        exif.pop(_EXIF_ORIENTATION, None)
+        return upright, exif.tobytes() if exif else None
+    except Exception as error:
+        logger.info("EXIF that cannot be read is left out: %r", error)
+        return image, None
+
+
+def _picture_of(stored: Image.Image, file_format: PictureFormat) -> Picture:
+    image, exif = _upright(stored)
     profile = image.info.get("icc_profile")
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         # The profile describes the space that the samples leave here.
@@ -103,15 +128,13 @@ def _picture_of(image: Image.Image, file_format: PictureFormat) -> Picture:
         raise PictureUnsupportedError(f"Pixels of the kind {image.mode!r} are not supported.")
     bands = [np.asarray(band) for band in image.split()]
     alpha = bands.pop() if len(bands) in (2, 4) else None
-    exif = image.getexif()
-    exif.pop(_EXIF_ORIENTATION, None)
     return Picture(
         format=file_format,
         colour=np.stack(bands * 3 if len(bands) == 1 else bands, axis=-1),
         alpha=None if alpha is None else np.stack([alpha] * 3, axis=-1),
         grey=len(bands) == 1,
         icc_profile=profile,
-        exif=exif.tobytes() if exif else None,
+        exif=exif,
     )
 
 
@@ -131,7 +154,7 @@ def encode(picture: Picture, output_format: PictureFormat, quality: int | None) 
     """Write the picture; the same picture and options give the same bytes.
 
     JPEG has no transparency: the picture is then composed on white. Raises PictureTooLargeError
-    where the format cannot hold a picture of that size.
+    where the format cannot hold a picture of that size, EncodingFailedError where the encoder gives up.
     """
     height, width = picture.colour.shape[:2]
     limit_px = _SIDE_LIMIT_PX[output_format]
@@ -143,16 +166,30 @@ def encode(picture: Picture, output_format: PictureFormat, quality: int | None) 
     image = to_pillow(picture)
     quality = DEFAULT_QUALITY if quality is None else quality
     options: dict[str, object] = {"icc_profile": picture.icc_profile}
-    if picture.exif:
+    if picture.exif and (output_format is not PictureFormat.JPEG or len(picture.exif) <= _JPEG_EXIF_BYTES):
         options["exif"] = picture.exif
-    if output_format is PictureFormat.PNG:
-        options["compress_level"] = PNG_COMPRESS_LEVEL
-    elif output_format is PictureFormat.JPEG:
-        image = _on_white(image)
-        subsampling = "4:4:4" if quality >= _FULL_CHROMA_FROM_QUALITY else "4:2:0"
-        options |= {"quality": quality, "subsampling": subsampling, "progressive": True, "optimize": True}
-    else:
-        options |= {"quality": quality}
+    try:
+        if output_format is PictureFormat.JPEG:
+            return _encode_jpeg(_on_white(image), quality, options)
+        if output_format is PictureFormat.PNG:
+            return _saved(image, output_format, {**options, "compress_level": PNG_COMPRESS_LEVEL})
+        return _saved(image, output_format, {**options, "quality": quality})
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise EncodingFailedError(f"The result cannot be written as {output_format}: {error}") from error
+
+
+def _encode_jpeg(image: Image.Image, quality: int, options: dict[str, object]) -> bytes:
+    subsampling = "4:4:4" if quality >= _FULL_CHROMA_FROM_QUALITY else "4:2:0"
+    options = {**options, "quality": quality, "subsampling": subsampling}
+    try:
+        return _saved(image, PictureFormat.JPEG, {**options, "progressive": True, "optimize": True})
+    except OSError:
+        # Pillow gives a progressive JPEG a buffer of about a byte for each pixel. What does not fit, such as
+        # noise at full chroma, is written as a baseline JPEG, which needs no whole buffer.
+        return _saved(image, PictureFormat.JPEG, options)
+
+
+def _saved(image: Image.Image, output_format: PictureFormat, options: dict[str, object]) -> bytes:
     file = io.BytesIO()
     image.save(file, format=output_format.value, **options)
     return file.getvalue()

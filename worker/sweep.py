@@ -40,13 +40,13 @@ class Sweep:
         self._thread.join()
 
     def sweep(self) -> int:
-        """Erase every blob that is older than the retention and whose job is gone; say how many jobs that were.
+        """Erase what is older than the retention and whose job is gone; say how many jobs that were.
 
         An upload comes before its job, but it is young then. Raises BlobStoreError or RedisError.
         """
         before = datetime.now(UTC) - timedelta(seconds=self._retention_s)
         erased = 0
-        for prefix in sorted({_prefix_of(key) for key in self._blobs.keys("jobs/", before=before)}):
+        for prefix in self._blobs.untouched_since("jobs/", before):
             if self._stopped.is_set():
                 break
             if not Job.exists(prefix.split("/")[1], connection=self._redis):
@@ -58,13 +58,10 @@ class Sweep:
         while True:
             try:
                 if self._redis.set(_LOCK_KEY, "1", nx=True, ex=SWEEP_EVERY_S):
-                    logger.info("erased the pictures of %d expired jobs", self.sweep())
+                    erased = self.sweep()
+                    if erased:
+                        logger.info("erased the pictures of %d expired jobs", erased)
             except (BlobStoreError, RedisError) as error:
                 logger.error("the sweep failed and will be tried again: %s", error)
             if self._stopped.wait(SWEEP_EVERY_S / 4):
                 return
-
-
-def _prefix_of(key: str) -> str:
-    """`jobs/<id>/input` to `jobs/<id>/`."""
-    return "/".join(key.split("/")[:2]) + "/"

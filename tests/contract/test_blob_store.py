@@ -84,10 +84,23 @@ def test_erasing_takes_one_job_and_no_other(blobs: BlobStore) -> None:
     assert blobs.keys("jobs/") == ["jobs/ab/input"]
 
 
-def test_keys_can_be_asked_by_age(blobs: BlobStore) -> None:
+def test_what_was_not_touched_for_long_can_be_asked_for(blobs: BlobStore) -> None:
+    for key in ("jobs/a/input", "jobs/a/result", "jobs/b/input"):
+        blobs.put(key, b"x")
+    assert blobs.untouched_since("jobs/", datetime.now(UTC) - timedelta(minutes=1)) == []
+    assert blobs.untouched_since("jobs/", datetime.now(UTC) + timedelta(minutes=1)) == ["jobs/a/", "jobs/b/"]
+    assert blobs.untouched_since("nothing/", datetime.now(UTC)) == []
+
+
+def test_erasing_takes_what_a_killed_writer_left_and_the_folder(tmp_path: Path) -> None:
+    blobs = BlobStore.from_url(tmp_path.as_uri())
     blobs.put("jobs/a/input", b"x")
-    assert blobs.keys("jobs/", before=datetime.now(UTC) - timedelta(minutes=1)) == []
-    assert blobs.keys("jobs/", before=datetime.now(UTC) + timedelta(minutes=1)) == ["jobs/a/input"]
+    half_written = tmp_path / "jobs" / "a" / "result#1"
+    half_written.write_bytes(b"half")
+    assert blobs.keys("jobs/") == ["jobs/a/input"]
+    blobs.erase("jobs/a/")
+    assert list((tmp_path / "jobs").iterdir()) == []
+    blobs.erase("jobs/a/")
 
 
 def test_a_reader_never_sees_half_a_write(blobs: BlobStore) -> None:

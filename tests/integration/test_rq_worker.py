@@ -22,6 +22,11 @@ def queue(valkey: Redis) -> RqJobQueue:
     return RqJobQueue(valkey, job_timeout_s=60, retention_s=600)
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.rq_worker.RETRY_PAUSE_S", 0.05)
+
+
 @pytest.fixture
 def processor() -> GatedProcessor:
     return GatedProcessor()
@@ -157,6 +162,77 @@ def test_jobs_that_do_not_fit_together_run_one_after_the_other(
         eventually(lambda: processor.running == {"a"} and queue.waiting() == 1)
         processor.orders["a"].put(("succeed", sample_result()))
         eventually(lambda: processor.running == {"b"})
+
+
+def test_a_canceled_job_of_a_dead_worker_leaves_nothing_for_ever(
+    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+) -> None:
+    submit(queue, "a")
+    # As a worker that dies leaves it: started, marked, and queued again by RQ's clean-up.
+    job = Job.fetch("a", valkey, JSONSerializer)
+    valkey.hset(job.key, mapping={"status": "started", "worker_name": "the dead one"})
+    queue.cancel("a")
+    valkey.hset(job.key, "status", "queued")
+    with running_worker(valkey, processor):
+        eventually(lambda: Job.fetch("a", valkey, JSONSerializer).is_canceled)
+        eventually(lambda: processor.erased == ["a"])
+    assert 0 < valkey.ttl(job.key) <= 600
+    assert processor.started == []
+    assert status(queue, "a") is JobStatus.CANCELED
+    assert not valkey.exists(f"rq:canceled:{QUEUE_NAME}")
+
+
+def test_what_was_canceled_stays_canceled_though_it_was_done(
+    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+) -> None:
+    submit(queue, "a")
+    with running_worker(valkey, processor):
+        eventually(lambda: "a" in processor.running)
+        valkey.hset(Job.key_for("a"), "enlarger_cancel", "1")  # the mark alone; the stop message was lost
+        processor.orders["a"].put(("succeed", sample_result()))
+        eventually(lambda: processor.erased == ["a"])
+        eventually(lambda: Job.fetch("a", valkey, JSONSerializer).is_stopped)
+    record = queue.find("a")
+    assert record is not None
+    assert (record.status, record.result) == (JobStatus.CANCELED, None)
+
+
+def test_a_worker_that_was_silent_for_too_long_records_nothing(
+    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+) -> None:
+    submit(queue, "taken", "deleted")
+    with running_worker(valkey, processor):
+        eventually(lambda: len(processor.running) == 2)
+        valkey.hset(Job.key_for("taken"), "worker_name", "another")
+        valkey.delete(Job.key_for("deleted"))
+        for job_id in ("taken", "deleted"):
+            processor.orders[job_id].put(("succeed", sample_result()))
+        eventually(lambda: processor.erased == ["deleted"] and not processor.running)
+    assert status(queue, "taken") is JobStatus.PROCESSING
+    assert not valkey.exists(Job.key_for("deleted"))
+
+
+def test_a_job_that_died_with_a_worker_can_be_forgotten(valkey: Redis, queue: RqJobQueue) -> None:
+    submit(queue, "a")
+    # The record of the first attempt has expired with its lease; the list of attempts lives longer.
+    valkey.zadd("rq:executions:a", {"gone": 2e9})
+    queue.cancel("a")
+    queue.forget("a")
+    assert valkey.keys("rq:*a*") == []
+
+
+def test_jobs_of_the_wrong_shape_take_nobody_along(
+    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+) -> None:
+    good, odd = sample_job("good"), sample_job("odd").to_json()
+    rq_queue = Queue(QUEUE_NAME, connection=valkey, serializer=JSONSerializer)
+    queue.submit(good)
+    odd["input"] |= {"width_px": "abc", "height_px": None}
+    rq_queue.enqueue("worker.upscale", job=odd, job_id="odd")
+    with running_worker(valkey, processor):
+        eventually(lambda: Job.fetch("odd", valkey, JSONSerializer).is_failed)
+        assert processor.running == {"good"}
+    assert queue.find("odd") is None
 
 
 def test_a_foreign_function_is_refused_unimported(

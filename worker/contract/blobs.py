@@ -5,16 +5,21 @@ Writing is atomic in every store (temporary file and rename, or one put), so tha
 half-written can be read, and writing the same key twice is harmless.
 """
 
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta  # exists for type checkers only
 
 STREAM_CHUNK_BYTES = 1 << 20
 
@@ -38,8 +43,10 @@ class BlobStream:
 class BlobStore:
     """Blobs by key. Thread-safe."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
+        """`folder` is where a store of files keeps them."""
         self._store = store
+        self._folder = folder
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -52,7 +59,7 @@ class BlobStore:
             if parts.scheme == "file" and parts.path.startswith("/"):
                 folder = Path(unquote(parts.path))
                 folder.mkdir(parents=True, exist_ok=True)
-                return cls(LocalStore(prefix=folder))
+                return cls(LocalStore(prefix=folder), folder)
             if parts.scheme == "memory":
                 return cls(MemoryStore())
             if parts.scheme == "s3":
@@ -88,28 +95,46 @@ class BlobStore:
         except (BaseError, OSError) as error:
             raise BlobStoreError(f"reading {key}: {error}") from error
 
-    def keys(self, prefix: str, *, before: datetime | None = None) -> list[str]:
-        """Every key under a prefix that ends with a slash, in order; only those last written before a moment.
-
-        Raises BlobStoreError.
-        """
-        try:
-            entries = [entry for page in obstore.list(self._store, prefix=prefix) for entry in page]
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"listing {prefix}: {error}") from error
-        return sorted(e["path"] for e in entries if before is None or e["last_modified"] < before)
+    def keys(self, prefix: str) -> list[str]:
+        """Every key under a prefix that ends with a slash, in order. Raises BlobStoreError."""
+        return sorted(entry["path"] for entry in self._entries(prefix))
 
     def erase(self, prefix: str) -> None:
-        """Delete every blob under a prefix; nothing there is no error. Raises BlobStoreError."""
-        keys = self.keys(prefix)
+        """Delete everything under a prefix that ends with a slash; nothing there is no error. Raises BlobStoreError."""
         try:
-            for key in keys:
-                obstore.delete(self._store, key)
-        except (NotFoundError, FileNotFoundError):
-            # Another eraser was faster with this key; what it has not reached is ours.
-            self.erase(prefix)
+            for key in self.keys(prefix):
+                with suppress(NotFoundError, FileNotFoundError):  # another eraser was faster
+                    obstore.delete(self._store, key)
+            if self._folder is not None:
+                # What obstore does not list: the folder itself, and files of a writer that was killed.
+                shutil.rmtree(self._folder / prefix)
+        except FileNotFoundError:
+            return
         except (BaseError, OSError) as error:
             raise BlobStoreError(f"erasing {prefix}: {error}") from error
+
+    def untouched_since(self, prefix: str, moment: datetime) -> list[str]:
+        """The prefixes one level below `prefix` under which nothing was written since, in order. Raises BlobStoreError."""
+        newest: dict[str, datetime] = {}
+        if self._folder is not None:
+            try:
+                for folder in (self._folder / prefix).iterdir():
+                    newest[f"{prefix}{folder.name}/"] = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+            except FileNotFoundError:
+                pass  # nothing was ever written, or just erased
+            except OSError as error:
+                raise BlobStoreError(f"listing {prefix}: {error}") from error
+        else:
+            for entry in self._entries(prefix):
+                below = f"{prefix}{entry['path'].removeprefix(prefix).partition('/')[0]}/"
+                newest[below] = max(entry["last_modified"], newest.get(below, entry["last_modified"]))
+        return sorted(below for below, written_at in newest.items() if written_at < moment)
+
+    def _entries(self, prefix: str) -> "list[ObjectMeta]":
+        try:
+            return [entry for page in obstore.list(self._store, prefix=prefix) for entry in page]
+        except (BaseError, OSError) as error:
+            raise BlobStoreError(f"listing {prefix}: {error}") from error
 
     def ping(self) -> None:
         """Raises BlobStoreError unless the store answers."""

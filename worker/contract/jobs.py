@@ -6,7 +6,10 @@ Ids and blob keys cross the queue, never bytes or objects; errors cross it as da
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from annotated_types import Interval
+from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 SCHEMA_VERSION = 1
 
@@ -54,9 +57,9 @@ class InputPicture:
 
     format: PictureFormat
     """The format found in the bytes, whatever the file name said."""
-    width_px: int
+    width_px: PositiveInt
     """As stored, before any EXIF orientation."""
-    height_px: int
+    height_px: PositiveInt
     """As stored, before any EXIF orientation."""
     size_bytes: int
     """Length of the upload."""
@@ -74,8 +77,8 @@ class UpscaleJob:
     """Unguessable; also the RQ job's id."""
     model: str
     """A family (`espcn`), a pinned version (`espcn@1`) or `auto`."""
-    scale: int
-    """2, 3 or 4."""
+    scale: Annotated[int, Interval(ge=2, le=4)]
+    """How many times larger the result is to be: 2, 3 or 4."""
     output_format: PictureFormat
     """The result's format."""
     quality: int | None
@@ -109,23 +112,14 @@ class UpscaleJob:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_json` made. Raises JobSchemaError on anything else."""
-        try:
-            if fields["schema_version"] != SCHEMA_VERSION:
-                raise JobSchemaError(
-                    f"schema version {fields['schema_version']!r}, expected {SCHEMA_VERSION}"
-                )
-            picture = {**fields["input"], "format": PictureFormat(fields["input"]["format"])}
-            return cls(
-                **{
-                    **fields,
-                    "output_format": PictureFormat(fields["output_format"]),
-                    "input": InputPicture(**picture),
-                }
+        if fields.get("schema_version") != SCHEMA_VERSION:
+            raise JobSchemaError(
+                f"schema version {fields.get('schema_version')!r}, expected {SCHEMA_VERSION}"
             )
-        except (TypeError, KeyError) as error:
+        try:
+            return TypeAdapter(cls).validate_python(fields)
+        except ValidationError as error:
             raise JobSchemaError(f"not a job: {error}") from error
-        except ValueError as error:
-            raise JobSchemaError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -152,6 +146,14 @@ class JobResult:
     """From the first tile's admission to the last tile's end, in seconds; other jobs share the device meanwhile."""
     encode_s: float
     """Encoding the result, in seconds."""
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` made. Raises JobSchemaError on anything else."""
+        try:
+            return TypeAdapter(cls).validate_python(fields)
+        except ValidationError as error:
+            raise JobSchemaError(f"not a job's result: {error}") from error
 
 
 @dataclass(frozen=True)

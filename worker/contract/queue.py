@@ -8,7 +8,7 @@ so lives and dies with it.
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -19,8 +19,11 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry
 from rq.command import send_stop_job_command
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
+from rq.executions import ExecutionRegistry
 from rq.job import Job
 from rq.job import JobStatus as RqStatus
+from rq.registry import CanceledJobRegistry, FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
+from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from worker.contract.jobs import JobFailure, JobRecord, JobResult, JobSchemaError, JobStatus, UpscaleJob
@@ -80,6 +83,16 @@ class Field(StrEnum):
     ATTEMPTS = "enlarger_attempts"
 
 
+# Only a job that has not ended can be canceled: this and the end of a job, each atomic, come one after the other.
+_MARK_CANCELED = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status or status == 'finished' or status == 'failed' or status == 'canceled' or status == 'stopped' then
+    return 0
+end
+redis.call('HSET', KEYS[1], ARGV[1], '1')
+return 1
+"""
+
 # A write to a job that was deleted meanwhile would leave a hash that never expires.
 _SET_IF_EXISTS = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -103,6 +116,17 @@ _STATUS_OF_RQ = {
 def set_field(redis: Redis, job_id: str, field: Field, value: str) -> bool:
     """Set one of our fields on a job; False if the job no longer exists."""
     return bool(redis.eval(_SET_IF_EXISTS, 1, Job.key_for(job_id), field, value))
+
+
+def end_canceled(job: Job, retention_s: int) -> None:
+    """End a job that no worker has as canceled, to be forgotten `retention_s` from now."""
+    with job.connection.pipeline() as pipeline:
+        with suppress(InvalidJobOperation):  # canceled before, and perhaps without an end to its time
+            job.cancel(pipeline=pipeline)
+        pipeline.expire(job.key, retention_s)
+        # RQ never trims this registry.
+        pipeline.zrem(CanceledJobRegistry(job.origin, connection=job.connection).key, job.id)
+        pipeline.execute()
 
 
 def encode_failure(failure: JobFailure) -> str:
@@ -144,18 +168,20 @@ class RqJobQueue:
             job = self._fetch(job_id)
             if job is None:
                 return None
-            try:
-                asked = UpscaleJob.from_json(job.kwargs["job"])
-            except (JobSchemaError, DeserializationError, KeyError, TypeError) as error:
-                logger.warning("RQ job %s is not one of ours: %s", job_id, error)
-                return None
             progress, failure, cancel = self._redis.hmget(
                 job.key, [Field.PROGRESS, Field.FAILURE, Field.CANCEL]
             )
             status = _STATUS_OF_RQ[job.get_status(refresh=False)]
-            result = job.return_value() if status is JobStatus.SUCCEEDED else None
-        if cancel and not status.final:
-            status = JobStatus.CANCELED
+            value = job.return_value() if status is JobStatus.SUCCEEDED else None
+        try:
+            asked = UpscaleJob.from_json(job.kwargs["job"])
+            result = JobResult.from_json(value) if value else None
+        except (JobSchemaError, DeserializationError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("RQ job %s is not one of ours: %s", job_id, error)
+            return None
+        if cancel:
+            # Whatever a worker makes of it from now on: what was canceled stays so.
+            status, result = JobStatus.CANCELED, None
         if status is JobStatus.SUCCEEDED and result is None:
             return None
         return JobRecord(
@@ -164,7 +190,7 @@ class RqJobQueue:
             progress=1.0 if status is JobStatus.SUCCEEDED else float(progress or 0.0),
             started_at=None if status is JobStatus.QUEUED else _epoch_s(job.started_at),
             ended_at=_epoch_s(job.ended_at) if status.final else None,
-            result=JobResult(**result) if result else None,
+            result=result,
             failure=_failure(failure) if status is JobStatus.FAILED else None,
         )
 
@@ -173,28 +199,34 @@ class RqJobQueue:
         with _translated():
             # The mark comes first: a worker that takes the job from now on sees it and drops the
             # job, and one that took it before has made it `started`, which the fetch then shows.
-            if not set_field(self._redis, job_id, Field.CANCEL, "1"):
+            if not self._redis.eval(_MARK_CANCELED, 1, Job.key_for(job_id), Field.CANCEL):
                 return
             job = self._fetch(job_id)
             if job is None:
                 return
-            status = job.get_status(refresh=False)
-            try:
-                if status is RqStatus.STARTED:
+            if job.get_status(refresh=False) is RqStatus.STARTED:
+                with suppress(InvalidJobOperation, NoSuchJobError):  # it has just ended
                     send_stop_job_command(self._redis, job_id, serializer=JSONSerializer)
-                elif not _STATUS_OF_RQ[status].final:
-                    job.cancel()
-                    self._redis.expire(job.key, self._retention_s)
-            except (InvalidJobOperation, NoSuchJobError):
-                return  # it ended or was canceled by another caller meanwhile
+            else:
+                end_canceled(job, self._retention_s)
 
     def forget(self, job_id: str) -> None:
         """See :class:`JobQueue`."""
         with _translated():
             job = self._fetch(job_id)
             # A worker that still has a canceled job would write it back without an expiry.
-            if job is not None and job.get_status(refresh=False) is not RqStatus.STARTED:
-                job.delete()
+            if job is None or job.get_status(refresh=False) is RqStatus.STARTED:
+                return
+            # Not RQ's `Job.delete`: it loads the records of every attempt, and fails where a worker died in one.
+            registries = (FinishedJobRegistry, FailedJobRegistry, CanceledJobRegistry, StartedJobRegistry)
+            with self._redis.pipeline() as pipeline:
+                for registry in registries:
+                    pipeline.zrem(registry(self._queue.name, connection=self._redis).key, job_id)
+                pipeline.lrem(self._queue.key, 0, job_id)
+                pipeline.delete(
+                    job.key, Result.get_key(job_id), ExecutionRegistry(job_id, connection=self._redis).key
+                )
+                pipeline.execute()
 
     def waiting(self) -> int:
         """See :class:`JobQueue`."""

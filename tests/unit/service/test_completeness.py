@@ -41,6 +41,17 @@ def test_a_progressive_jpeg_cut_anywhere_is_told(cut: int) -> None:
         check(WHOLE_PROGRESSIVE[:cut])
 
 
+def test_a_jpeg_of_thousands_of_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check(WHOLE_PROGRESSIVE)
+    first = WHOLE_PROGRESSIVE.index(b"\xff\xda")
+    head, scans = WHOLE_PROGRESSIVE[:first], WHOLE_PROGRESSIVE[first:-2]
+    bomb = head + scans * 100 + b"\xff\xd9"
+    for step_bytes in (1, 7, 1 << 20):
+        monkeypatch.setattr("service.completeness.SEARCH_STEP_BYTES", step_bytes)
+        with pytest.raises(DamagedError, match="scans"):
+            check(bomb)
+
+
 def test_the_end_marker_is_found_across_two_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     for step_bytes in range(1, 50):
         monkeypatch.setattr("service.completeness.SEARCH_STEP_BYTES", step_bytes)

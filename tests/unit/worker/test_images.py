@@ -1,5 +1,6 @@
 """What is kept of a picture on its way through, and what is refused."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from worker.contract.jobs import PictureFormat
@@ -106,6 +109,51 @@ def test_quality_is_heeded() -> None:
     picture = decode(file_of(Image.fromarray(samples(64, 64, 3))))
     for output_format in (JPEG, WEBP):
         assert len(encode(picture, output_format, 20)) < len(encode(picture, output_format, 95))
+
+
+@pytest.mark.parametrize("quality", [None, 30, 90, 94, 100])
+@pytest.mark.parametrize("size", [(256, 256), (1, 16_000), (3000, 2)])
+def test_noise_can_be_a_jpeg(size: tuple[int, int], quality: int | None) -> None:
+    picture = decode(file_of(Image.fromarray(samples(*size, 3))))
+    result = Image.open(io.BytesIO(encode(picture, JPEG, quality)))
+    result.load()
+    assert result.size == (size[1], size[0])
+
+
+def test_exif_that_is_damaged_or_too_long_does_not_fail_the_picture() -> None:
+    image = Image.fromarray(samples(6, 8, 3))
+    for damage in (b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff", b"nonsense", b"Exif\0\0MM"):
+        assert encode(decode(file_of(image, exif=damage)), JPEG, None)
+    exif = Image.Exif()
+    exif[MAKE] = "x" * 70_000
+    picture = decode(file_of(image, exif=exif))
+    assert not Image.open(io.BytesIO(encode(picture, JPEG, None))).getexif()
+    assert Image.open(io.BytesIO(encode(picture, PNG, None))).getexif()[MAKE] == "x" * 70_000
+
+
+def test_transparency_for_colours_that_the_palette_lacks_is_no_crash() -> None:
+    palette = Image.new("P", (4, 4))
+    palette.putpalette([1, 2, 3])
+    with contextlib.suppress(PictureDamagedError):
+        assert decode(file_of(palette, transparency=bytes(300))).alpha is not None
+
+
+@given(
+    position=st.integers(0, 2000), value=st.integers(0, 255), name=st.sampled_from(["jpeg", "png", "webp"])
+)
+def test_damage_is_named_or_survived(position: int, value: int, name: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    content = bytearray(
+        file_of(Image.fromarray(samples(20, 30, 3)), name, exif=exif, icc_profile=b"profile" * 9)
+    )
+    content[position % len(content)] = value
+    try:
+        picture = decode(bytes(content))
+    except (PictureDamagedError, PictureUnsupportedError):
+        return
+    for output_format in PictureFormat:
+        encode(picture, output_format, None)
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp"])
