@@ -1,5 +1,6 @@
 """The command `enlarger`. A subcommand's module is imported when it is called: only some need torch."""
 
+import os
 from importlib import import_module
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ class LazyGroup(click.Group):
         """Import the subcommand; None if there is none of that name."""
         if cmd_name not in SUBCOMMANDS:
             return None
+        # See worker/__main__.py: before torch is imported, so that its threads do not spin.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         command = getattr(import_module(SUBCOMMANDS[cmd_name].module), cmd_name)
         assert isinstance(command, click.Command)
         return command

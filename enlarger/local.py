@@ -22,9 +22,11 @@ def upscale(
     writes into a PNG. The result's mode is L, LA, RGB or RGBA.
 
     Loads the model each time; `enlarger image`, and `worker.pipeline.Pipeline` beneath it, keep it for many
-    pictures. Raises OSError if the file cannot be read and :class:`worker.errors.JobError` if the picture
+    pictures. Raises ValueError for another scale, OSError if the file cannot be read and :class:`worker.errors.JobError` if the picture
     cannot be enlarged.
     """
+    if scale not in (2, 3, 4):
+        raise ValueError(f"scale must be 2, 3 or 4, not {scale!r}")
     request = UpscaleRequest(_content(picture), model, scale, PictureFormat.PNG)
     with Pipeline() as pipeline:
         upscaled = pipeline.submit(request).result()

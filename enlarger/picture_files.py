@@ -18,6 +18,12 @@ class PlanError(ValueError):
     """The inputs and the output do not go together."""
 
 
+OTHER_PICTURE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff"}
+)
+"""Whoever names such an output means a file, not a folder."""
+
+
 @dataclass(frozen=True)
 class Enlargement:
     """One picture file and what is made of it."""
@@ -52,7 +58,7 @@ def plan_enlargements(
         if output_format not in (None, chosen):
             raise PlanError(f"{output} is not a {output_format} file's name")
         plan = [Enlargement(inputs[0], output, chosen)]
-    elif output.exists() and not output.is_dir():
+    elif not output.is_dir() and (output.exists() or output.suffix.lower() in OTHER_PICTURE_SUFFIXES):
         raise PlanError(f"{output} is neither a folder nor a JPEG, PNG or WebP file's name")
     else:
         plan = []

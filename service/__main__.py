@@ -6,10 +6,16 @@ import uvicorn
 
 from service.settings import ServerSettings
 
+HEALTH_PATHS = {"/healthz", "/readyz"}
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Whoever asks how the service is asks often: those lines would bury the others.
+    logging.getLogger("uvicorn.access").addFilter(
+        lambda record: not HEALTH_PATHS & set(map(str, record.args or ()))
+    )
     settings = ServerSettings()
     uvicorn.run(
         "service.app:create_app",

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from service.errors import (
     INTERNAL_ERROR,
@@ -115,7 +116,22 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     if kind is None:
         logger.error("the framework refused %s in a way that has no code", request.url.path, exc_info=error)
         kind = INTERNAL_ERROR
-    return _response(request, ProblemError(kind, headers=dict(error.headers or {})))
+    headers = dict(error.headers or {})
+    if kind is METHOD_NOT_ALLOWED and (methods := _methods(request)):
+        # Starlette names the methods of the first route with that path only.
+        headers["Allow"] = ", ".join(methods)
+    return _response(request, ProblemError(kind, headers=headers))
+
+
+def _methods(request: Request) -> list[str]:
+    """What the OpenAPI document lets one do at the request's path."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    return sorted(
+        method.upper()
+        for template, methods in paths.items()
+        if compile_path(template)[0].match(request.url.path)
+        for method in methods
+    )
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

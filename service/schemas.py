@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
@@ -69,6 +69,11 @@ class WireModel(BaseModel):
     )
 
 
+def _format_name(sent: object) -> object:
+    """Formats by the names that people give them: `JPG` is `jpeg`."""
+    return {"jpg": "jpeg"}.get(sent.lower(), sent.lower()) if isinstance(sent, str) else sent
+
+
 class UpscaleOptions(WireModel):
     """How a picture is to be enlarged. An option that is sent empty takes its default."""
 
@@ -76,7 +81,7 @@ class UpscaleOptions(WireModel):
     """A family (`espcn`), one version of it (`espcn@1`) or `auto`: the best at that scale. See GET /models."""
     scale: int = Field(4, ge=2, le=4)
     """How many times as wide and high the result is: 2, 3 or 4."""
-    format: Literal["auto", "png", "jpeg", "webp"] = "auto"
+    format: Annotated[Literal["auto", "png", "jpeg", "webp"], BeforeValidator(_format_name)] = "auto"
     """The result's format; `auto` is the upload's."""
     quality: int | None = Field(None, ge=1, le=100)
     """Of a JPEG or WebP result, 1 to 100; without it, the encoder's default here. A PNG loses nothing."""
@@ -94,9 +99,18 @@ class FieldError(WireModel):
     def all_of(cls, errors: Sequence[Any]) -> list[Self]:
         """From what pydantic reports."""
         return [
-            cls(field=".".join(str(part) for part in error["loc"]) or "body", message=error["msg"])
+            cls(field=".".join(str(part) for part in error["loc"]) or "body", message=_message(error))
             for error in errors
         ]
+
+
+def _message(error: Any) -> str:
+    """Pydantic's words, or better ones where an option is meant."""
+    if error["type"] == "extra_forbidden":
+        return f"No such option; there are: {', '.join(UpscaleOptions.model_fields)}"
+    if error["loc"] == ("scale",):
+        return "Must be 2, 3 or 4"
+    return str(error["msg"])
 
 
 CheckName = Literal["queue", "storage", "workers", "models"]

@@ -147,7 +147,12 @@ def _split(form: FormData) -> tuple[UploadFile, list[tuple[str, str]]]:
     ]
     problems = []
     if [name for name, _ in files].count(IMAGE_FIELD) != 1:
-        problems.append(FieldError(field=IMAGE_FIELD, message="Send exactly one file in this field"))
+        problems.append(
+            FieldError(
+                field=IMAGE_FIELD,
+                message="Send exactly one file in this field (with curl: -F image=@photo.jpg)",
+            )
+        )
     problems += [
         FieldError(field=name, message="Only `image` may be a file")
         for name, _ in files

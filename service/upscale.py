@@ -97,7 +97,12 @@ class Intake:
                 scales=scales,
             ) from error
         except ModelNotFoundError as error:
-            models = [AUTO, *sorted({c.manifest.family for c in self._checkpoints.production()})]
+            published = self._checkpoints.checkpoints()
+            models = [AUTO, *sorted({c.manifest.family for c in published})]
+            family = model.partition("@")[0]
+            models += sorted(
+                {f"{family}@{c.manifest.version}" for c in published if c.manifest.family == family}
+            )
             raise ProblemError(
                 UNKNOWN_MODEL,
                 f"No model {model!r} is published. There are: {', '.join(models)}.",
@@ -167,8 +172,8 @@ def upscale_router(intake: Intake, limits: Limits) -> APIRouter:
     async def upscale(request: Request, response: Response) -> Job:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
-        Options are fields of the form or parameters of the query. The result keeps transparency,
-        colour profile and bit depth where its format can.
+        Options are fields of the form or parameters of the query. The result keeps transparency (in a JPEG it
+        becomes white), colour profile and EXIF, turned upright; 16 bits a sample are reduced to 8.
         """
         await run_in_threadpool(intake.admit)
         async with received(

@@ -28,7 +28,7 @@ class ModelCache:
         try:
             checkpoint = self._folder.find(model, scale)
         except (ModelNotFoundError, ManifestError) as error:
-            raise ModelUnavailableError(f"{error}. Give gateway and workers the same checkpoints.") from error
+            raise ModelUnavailableError(f"{error}") from error
         manifest = checkpoint.manifest
         key = f"{manifest.label} {manifest.weights_sha256}"
         with self._lock:

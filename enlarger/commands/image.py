@@ -80,9 +80,9 @@ def image(
         run.outcomes["left"] = len(ahead) - run.outcomes["enlarged"] - run.outcomes["failed"]
         raise click.exceptions.Exit(130) from None
     finally:
-        click.echo(
-            ", ".join(f"{count} {outcome}" for outcome, count in run.outcomes.items() if count), err=True
-        )
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in run.outcomes.items() if count)
+        hint = " (--overwrite makes what is there anew)" if run.outcomes["skipped"] else ""
+        click.echo(counts + hint, err=True)
     if run.outcomes["failed"]:
         raise click.exceptions.Exit(1)
 

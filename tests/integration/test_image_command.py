@@ -49,7 +49,7 @@ def test_a_second_run_skips_what_is_there(photos: Path, tmp_path: Path) -> None:
     enlarge(photos / "a.jpg", "-o", output)
     (output / "a.jpg").write_bytes(b"kept")
     again = enlarge(photos, "-o", output)
-    assert again.stderr.endswith("1 enlarged, 1 skipped\n")
+    assert "1 enlarged, 1 skipped" in again.stderr
     assert (output / "a.jpg").read_bytes() == b"kept"
     assert enlarge(photos, "-o", output, "--overwrite").stderr.endswith("2 enlarged\n")
     assert (output / "a.jpg").read_bytes() != b"kept"
@@ -114,7 +114,7 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
         (photos / f"{number}.png").write_bytes(encoded(natural_picture(200, 150, number), "PNG"))
     command = [sys.executable, "-m", "enlarger", "image", str(photos), "-o", str(output), "-s", "4"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        eventually(lambda: output.exists() and list(output.iterdir()), 60.0, "a result is there")
+        eventually(lambda: list(output.glob("*.png")), 60.0, "a result is there")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -125,4 +125,4 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
         assert path.suffix == ".png"
         assert np.asarray(Image.open(path)).shape == (600, 800, 3)
     finished = enlarge(photos, "-o", output)
-    assert finished.stderr.endswith(f"{PICTURES - len(made)} enlarged, {len(made)} skipped\n")
+    assert f"{PICTURES - len(made)} enlarged, {len(made)} skipped (--overwrite" in finished.stderr

@@ -86,3 +86,11 @@ def test_a_name_that_belies_the_format_is_refused(photos: Path, tmp_path: Path) 
 def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no pictures in"):
         plan_enlargements([tmp_path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["one.gif", "one.TIFF", "one.heic"])
+def test_another_kind_of_picture_is_no_folder(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "photo.jpg"
+    source.touch()
+    with pytest.raises(PlanError, match="neither a folder nor"):
+        plan_enlargements([source], tmp_path / name)

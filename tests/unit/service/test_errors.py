@@ -14,7 +14,7 @@ from tests.unit.service.pictures import animated, encoded, flat_png
 from worker.contract.blobs import BlobMissingError, BlobStoreError
 from worker.contract.queue import WORKER_LOST, QueueUnavailableError
 from worker.contract.testing import sample_result
-from worker.errors import JobError
+from worker.errors import CanceledError, JobError
 
 pytestmark = pytest.mark.anyio
 
@@ -150,7 +150,10 @@ def test_the_document_shows_the_table() -> None:
 
 
 def test_the_document_lists_what_a_job_can_fail_with() -> None:
-    codes = {error.code for error in _subclasses(JobError)} | {JobError.code, WORKER_LOST.code}
+    codes = {error.code for error in _subclasses(JobError)} - {CanceledError.code} | {
+        JobError.code,
+        WORKER_LOST.code,
+    }
     text = DOCUMENT.read_text("utf-8")
     assert [
         code for code in sorted(codes) if f"| `{code}` |" not in text.partition("## When a job fails")[2]

@@ -24,3 +24,7 @@ def test_a_header_is_one_line_of_ascii_that_carries_the_name(name: str) -> None:
     assert header.isascii()
     assert plain is not None
     assert filename == (unquote(plain[2]) if plain[2] else plain[1])
+
+
+def test_no_slash_comes_back_through_normalisation() -> None:
+    assert "/" not in content_disposition("\uff0e\uff0e\uff0fetc\uff0fx_x4.png").partition("filename*")[0]

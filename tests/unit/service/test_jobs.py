@@ -132,3 +132,19 @@ async def test_no_id_reaches_further_than_jobs(world: World, job_id: str) -> Non
     ):
         assert response.status_code == 404
         assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_every_method_of_a_path_is_allowed_by_name(world: World) -> None:
+    response = await world.client.put("/jobs/abc")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "DELETE, GET"
+
+
+async def test_a_job_that_ends_while_it_is_being_deleted_is_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await world.accepted()
+    world.queue.start(job_id)
+    monkeypatch.setattr(world.queue, "cancel", lambda job_id: world.queue.succeed(job_id, sample_result()))
+    assert (await world.client.delete(f"/jobs/{job_id}")).status_code == 204
+    assert (await world.client.get(f"/jobs/{job_id}")).status_code == 404
