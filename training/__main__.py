@@ -1,7 +1,11 @@
 """The command line: `python -m training run`, `evaluate`, `release` and `release-bicubic`."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# See worker/__main__.py: before torch is imported, so that its threads do not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import click
 import torch
@@ -22,7 +26,7 @@ RECIPES: dict[str, Callable[[], PixelRecipe]] = {
 }
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_BENCHMARKS_HELP = "Folder with Set5, Set14 and B100."
+_BENCHMARKS_HELP = "Folder with Set5, Set14 or B100 in it; those that are there are used."
 _published = click.option(
     "--checkpoints",
     type=click.Path(file_okay=False, path_type=Path),
@@ -63,7 +67,9 @@ def run_command(
     if state.step < steps:
         click.echo(f"Stopped at step {state.step:,} of {steps:,}; the same command goes on from there.")
     else:
-        click.echo(f"Done. Publish it: python -m training release {out} --benchmarks DIR")
+        click.echo(
+            f"Done. Publish it: python -m training release {out} --benchmarks DIR --licence … --terms …"
+        )
 
 
 @main.command("evaluate")
@@ -84,11 +90,13 @@ def evaluate_command(models: str, data: Path, as_data: bool, checkpoints: Path) 
 @main.command("release")
 @click.argument("run", type=_FOLDER)
 @click.option("--benchmarks", type=_FOLDER, required=True, help=_BENCHMARKS_HELP)
+@click.option("--licence", required=True, help="The weights' licence, as an SPDX identifier: Apache-2.0.")
+@click.option("--terms", required=True, help="What the photographs are, and what allows their use.")
 @_published
-def release_command(run: Path, benchmarks: Path, checkpoints: Path) -> None:
+def release_command(run: Path, benchmarks: Path, licence: str, terms: str, checkpoints: Path) -> None:
     """Publish the finished run in the folder RUN as the next version of its checkpoint."""
     try:
-        checkpoint = release_run(run, benchmarks, checkpoints)
+        checkpoint = release_run(run, benchmarks, checkpoints, licence, terms)
     except (ReleaseError, DatasetError, RunStateError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Released {checkpoint.manifest.label} in {checkpoint.folder}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from sr_models.manifest import Checkpoint, CheckpointFolder, Score
 from sr_models.upscaler import Upscaler
-from training.dataset import Pair, read_pairs
+from training.dataset import DatasetError, Pair, read_pairs
 from training.scores import PROTOCOL, luma, psnr_db, ssim, without_border
 
 BENCHMARKS = ("Set5", "Set14", "B100")
@@ -25,7 +25,7 @@ class Row:
     scale: int
     """How many times larger the result is."""
     scores: tuple[Score, ...]
-    """One for each benchmark set, in the order of `BENCHMARKS`."""
+    """One for each benchmark set that was there, in the order of `BENCHMARKS`."""
 
 
 def score(upscaler: Upscaler, pairs: Sequence[Pair], benchmark: str) -> Score:
@@ -40,9 +40,12 @@ def score(upscaler: Upscaler, pairs: Sequence[Pair], benchmark: str) -> Score:
 
 
 def score_all(upscaler: Upscaler, folder: Path) -> tuple[Score, ...]:
-    """The scores on every benchmark set, each a folder below `folder`. Raises DatasetError if one is missing."""
+    """The scores on those benchmark sets that are folders below `folder`. Raises DatasetError if none is."""
+    present = [benchmark for benchmark in BENCHMARKS if (folder / benchmark).is_dir()]
+    if not present:
+        raise DatasetError(f"{folder} holds none of the benchmark sets {', '.join(BENCHMARKS)}")
     return tuple(
-        score(upscaler, read_pairs(folder / benchmark, upscaler.scale), benchmark) for benchmark in BENCHMARKS
+        score(upscaler, read_pairs(folder / benchmark, upscaler.scale), benchmark) for benchmark in present
     )
 
 
@@ -82,7 +85,8 @@ def as_markdown(rows: Iterable[Row]) -> str:
         "|---|---|" + "---|" * len(BENCHMARKS),
     ]
     for row in rows:
-        cells = (f"{s.psnr_db:.2f} / {s.ssim:.4f}" for s in row.scores)
+        measured = {s.benchmark: f"{s.psnr_db:.2f} / {s.ssim:.4f}" for s in row.scores}
+        cells = (measured.get(benchmark, "not scored") for benchmark in BENCHMARKS)
         lines.append(f"| {row.checkpoint} | x{row.scale} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

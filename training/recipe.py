@@ -49,10 +49,6 @@ class PixelRecipe:
     """Of the moving average of the weights, which is what gets released."""
     seed: int
     """Of the network's start and of every draw."""
-    licence: str
-    """The weights' licence, as an SPDX identifier."""
-    data_note: str
-    """What the photographs are and under which terms they may be used."""
 
     @property
     def name(self) -> str:
@@ -84,7 +80,7 @@ class PixelRecipe:
             receptive_radius_px=cast(int, network.receptive_radius_px),
             halo_px=self.halo_px,
             parameters=sum(p.numel() for p in network.parameters()),
-            licence=self.licence,
+            licence="",
         )
 
 

@@ -23,8 +23,10 @@ class ReleaseError(ValueError):
     """Nothing was released: finish the run first, with `python -m training run`."""
 
 
-def release_run(run: Path, benchmarks: Path, published: Path) -> Checkpoint:
+def release_run(run: Path, benchmarks: Path, published: Path, licence: str, terms: str) -> Checkpoint:
     """Score the moving average of a finished run's weights and publish it.
+
+    `licence`: the weights', as an SPDX identifier. `terms`: what the photographs are, and what allows their use.
 
     Raises ReleaseError if the folder holds no finished run, DatasetError if a benchmark set is missing.
     """
@@ -41,12 +43,13 @@ def release_run(run: Path, benchmarks: Path, published: Path) -> Checkpoint:
     training = {
         "command": f"python -m training run {recipe.name} --data {state.data['folder']}",
         "commit": state.commit,
-        "data": {**state.data, "terms": recipe.data_note},
-        "recipe": {name: value for name, value in state.recipe.items() if name != "data_note"},
+        "data": {**state.data, "terms": terms},
+        "recipe": state.recipe,
         "minutes": round(state.seconds / 60, 1),
         "weights": "the moving average at the last step; no step was chosen by a benchmark",
     }
-    return publish(recipe.manifest(network), network, training, benchmarks, published)
+    manifest = replace(recipe.manifest(network), licence=licence)
+    return publish(manifest, network, training, benchmarks, published)
 
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:

@@ -36,9 +36,4 @@ def _espcn(scale: int, steps: int) -> PixelRecipe:
         warmup_steps=100,
         ema_decay=0.999,
         seed=0,
-        licence="Apache-2.0",
-        data_note=(
-            "openly licensed photographs (public domain, CC0, CC BY, CC BY-SA, MIT, LGPL, Unsplash and the like), "
-            "each reduced from a larger original; none of them from a benchmark set or from BSDS"
-        ),
     )

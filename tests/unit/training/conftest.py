@@ -56,6 +56,4 @@ def tiny_recipe(steps: int = 6, scale: int = 2) -> PixelRecipe:
         warmup_steps=2,
         ema_decay=0.9,
         seed=1,
-        licence="Apache-2.0",
-        data_note="made for a test",
     )

@@ -28,9 +28,12 @@ def test_bicubic_enlarges_smooth_pictures_well(benchmarks: Path) -> None:
     assert 0.8 < result.ssim < 1.0
 
 
-def test_a_missing_benchmark_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="Set5 holds no pictures"):
-        score_all(Upscaler(Bicubic(2), bicubic_manifest(2)), tmp_path)
+def test_the_sets_that_are_there_are_scored(benchmarks: Path, tmp_path: Path) -> None:
+    upscaler = Upscaler(Bicubic(2), bicubic_manifest(2))
+    with pytest.raises(DatasetError, match="none of the benchmark sets"):
+        score_all(upscaler, tmp_path)
+    (tmp_path / "B100").symlink_to(benchmarks / "B100")
+    assert [score.benchmark for score in score_all(upscaler, tmp_path)] == ["B100"]
 
 
 def test_every_scale_has_its_row(published: CheckpointFolder, benchmarks: Path) -> None:

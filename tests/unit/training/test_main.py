@@ -23,7 +23,11 @@ def test_from_photographs_to_a_scored_version(
     assert f"Done. Publish it: python -m training release {run}" in trained.output
 
     where = ["--benchmarks", str(benchmarks), "--checkpoints", published]
-    released = runner.invoke(main, ["release", run, *where], catch_exceptions=False)
+    released = runner.invoke(
+        main,
+        ["release", run, *where, "--licence", "CC0-1.0", "--terms", "made for a test"],
+        catch_exceptions=False,
+    )
     assert released.output == f"Released espcn-x2@1 in {published}/espcn-x2/1\n"
     baseline = runner.invoke(main, ["release-bicubic", *where], catch_exceptions=False)
     assert baseline.output.count("Released") == 3
@@ -39,8 +43,8 @@ def test_from_photographs_to_a_scored_version(
     ("command", "message"),
     [
         (["run", "espcn-x2", "--data", "."], "holds no pictures"),
-        (["release", ".", "--benchmarks", "."], "holds no run"),
-        (["release-bicubic", "--benchmarks", ".", "--checkpoints", "."], "Set5 holds no pictures"),
+        (["release", ".", "--benchmarks", ".", "--licence", "CC0-1.0", "--terms", "x"], "holds no run"),
+        (["release-bicubic", "--benchmarks", ".", "--checkpoints", "."], "holds none of the benchmark sets"),
         (
             ["evaluate", "--models", "none", "--data", ".", "--checkpoints", "."],
             "no model 'none' is published",
