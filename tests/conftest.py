@@ -5,6 +5,7 @@ import os
 # Before torch is imported, and inherited by the workers that tests start: on pictures as small as
 # these a second thread only waits, and where cores are shared it waits long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Iterator
 

@@ -113,7 +113,13 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
     for number in range(PICTURES):
         (photos / f"{number}.png").write_bytes(encoded(natural_picture(200, 150, number), "PNG"))
     command = [sys.executable, "-m", "enlarger", "image", str(photos), "-o", str(output), "-s", "4"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and hands that on to what it starts: this suite, for one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         eventually(lambda: list(output.glob("*.png")), 60.0, "a result is there")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
