@@ -18,6 +18,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+# As the worker does, and for the same reason.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import click
 import numpy as np
 import torch

@@ -12,7 +12,7 @@ from torch import nn
 from sr_models.bicubic import Bicubic
 from sr_models.espcn import ESPCN
 from sr_models.manifest import Checkpoint, CheckpointFolder, default_checkpoint_folder
-from sr_models.tiling import windows
+from sr_models.tiling import spans, windows
 from sr_models.upscaler import LumaNetwork, Upscaler
 from tests.tiny_checkpoints import publish
 
@@ -29,7 +29,23 @@ def test_cores_cover_every_pixel_once(height: int, width: int, halo_px: int, ext
         rows, columns = window.rows, window.columns
         covered[rows.core_start : rows.core_stop, columns.core_start : columns.core_stop] += 1
     assert (covered == 1).all()
-    assert {window.shape for window in plan} == {(min(height, tile_px), min(width, tile_px))}
+    assert len({window.shape for window in plan}) == 1
+    for side, size in zip(plan[0].shape, (height, width), strict=True):
+        assert side == size if size <= tile_px else side <= tile_px
+
+
+@given(size=st.integers(1, 5000), halo_px=halos, extra_px=st.integers(1, 300))
+def test_no_more_windows_than_full_tiles_would_need_and_none_larger_than_that(
+    size: int, halo_px: int, extra_px: int
+) -> None:
+    tile_px = 2 * halo_px + extra_px
+    plan = spans(size, tile_px, halo_px)
+    if size <= tile_px:
+        assert len(plan) == 1
+        return
+    assert len(plan) == -(-(size - 2 * halo_px) // extra_px)
+    spare_px = len(plan) * (plan[0].stop - plan[0].start - 2 * halo_px) - (size - 2 * halo_px)
+    assert 0 <= spare_px < 8 * len(plan)
 
 
 @given(height=sizes, width=sizes, halo_px=halos, extra_px=st.integers(1, 40))
