@@ -3,7 +3,8 @@
 RQ's own `perform_job` still does the bookkeeping of each job (status, result, retries, registries,
 expiry); what is different is when: a job is admitted (one transaction turns `queued` into
 `started`), processed on other threads beside its fellows, and performed, in RQ's sense, once
-its outcome is known. RQ 3 changes these signatures, hence `rq<3`.
+its outcome is known. RQ 3 changes these signatures, hence `rq<3`. The file is longer than our others: spread over
+several, it would no longer show at a glance what of RQ is changed.
 """
 
 import logging
