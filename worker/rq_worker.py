@@ -325,23 +325,26 @@ class BatchWorker(SimpleWorker):
             return
         try:
             with self._bookkeeping:
-                self._end(flight, queue)
+                leaves_pictures = self._end(flight, queue)
                 del self._flights[flight.rq_job.id]
         except RedisError:
             self._ended.put(flight)
             raise
         self._no_room = False
+        if (
+            leaves_pictures
+        ):  # not under the lock: a slow blob store must not keep the leases from being renewed
+            self._erase(flight.job)
 
-    def _end(self, flight: Flight, queue: Queue) -> None:
+    def _end(self, flight: Flight, queue: Queue) -> bool:
+        """Record how it ended; says whether there may be pictures that nobody wants any more."""
         status, holder, cancel = self.connection.hmget(
             flight.rq_job.key, "status", "worker_name", Field.CANCEL
         )
         if status is None or as_text(status) != RqStatus.STARTED or as_text(holder or b"") != self.name:
             # This worker was silent for longer than its lease, and the job went on without it.
             logger.warning("job %s is no longer this worker's; its outcome is dropped", flight.rq_job.id)
-            if status is None or cancel:
-                self._erase(flight.job)
-            return
+            return status is None or bool(cancel)
         if cancel:
             flight.canceled.set()
         error = flight.future.exception()
@@ -349,7 +352,6 @@ class BatchWorker(SimpleWorker):
         if flight.canceled.is_set():
             outcome = CanceledError().as_failure()
             self._stopped_job_id = flight.rq_job.id
-            self._erase(flight.job)
             logger.info("job %s was canceled", flight.rq_job.id)
         elif error is None:
             outcome = flight.future.result()
@@ -370,6 +372,7 @@ class BatchWorker(SimpleWorker):
             logger.error("job %s: unexpected error", flight.rq_job.id, exc_info=error)
             outcome = JobError(f"{JobError.__doc__} ({type(error).__name__})").as_failure()
         self._record(flight.rq_job, flight.execution, outcome, queue)
+        return flight.canceled.is_set()
 
     def _record(
         self, rq_job: BatchJob, execution: Execution, outcome: JobResult | JobFailure, queue: Queue
