@@ -10,21 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from sr_models.bicubic import keys_cubic
 
 UInt8Array = npt.NDArray[np.uint8]
 Float64Array = npt.NDArray[np.float64]
-
-
-def keys_cubic(x: Float64Array) -> Float64Array:
-    """Keys' cubic kernel with a = -0.5; support [-2, 2].
-
-    >>> keys_cubic(np.array([0.0, 0.5, 1.0, 2.0])).tolist()
-    [1.0, 0.5625, 0.0, 0.0]
-    """
-    a = np.abs(x)
-    near = (1.5 * a - 2.5) * a * a + 1.0
-    far = ((-0.5 * a + 2.5) * a - 4.0) * a + 2.0
-    return np.where(a <= 1.0, near, np.where(a <= 2.0, far, 0.0))
 
 
 @lru_cache(maxsize=256)
@@ -34,7 +25,7 @@ def shrink_matrix(size_px: int, scale: int) -> Float64Array:
     centre = (np.arange(out_px) + 0.5) * scale - 0.5
     first = np.floor(centre - 2.0 * scale).astype(np.int64)
     taps = first[:, None] + np.arange(4 * scale + 2)
-    weights = keys_cubic((centre[:, None] - taps) / scale) / scale
+    weights = keys_cubic(torch.from_numpy((centre[:, None] - taps) / scale)).numpy() / scale
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = np.mod(taps, 2 * size_px)
     mirrored = np.where(mirrored < size_px, mirrored, 2 * size_px - 1 - mirrored)

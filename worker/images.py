@@ -143,10 +143,6 @@ def to_pillow(picture: Picture) -> Image.Image:
     colour = Image.fromarray(picture.colour[..., 0] if picture.grey else picture.colour)
     if picture.alpha is not None:
         colour.putalpha(Image.fromarray(np.ascontiguousarray(picture.alpha[..., 0])))
-    if picture.icc_profile:
-        colour.info["icc_profile"] = picture.icc_profile
-    if picture.exif:
-        colour.info["exif"] = picture.exif
     return colour
 
 

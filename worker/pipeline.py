@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Self
 
 from sr_models.manifest import AUTO, Manifest, default_checkpoint_folder
-from sr_models.upscaler import DEFAULT_TILE_PX, Upscaler
+from sr_models.upscaler import DEFAULT_TILE_PX
 from worker.contract.jobs import PictureFormat
 from worker.device import choose_device
 from worker.engine import Engine, never_canceled, no_progress
-from worker.images import Picture, decode, encode
+from worker.images import decode, encode
 from worker.model_cache import ModelCache
 
 DEFAULT_BATCH_PX = 4 * DEFAULT_TILE_PX**2
@@ -137,7 +137,8 @@ class Pipeline:
         with self._codecs:
             picture = decode(request.content)
         decoded_at_s = time.perf_counter()
-        larger = self.enlarge(picture, upscaler, on_progress, canceled)
+        planes = self._engine.submit(upscaler, picture.planes, on_progress, canceled).result()
+        larger = picture.with_planes(planes)
         enlarged_at_s = time.perf_counter()
         output_format = request.output_format or picture.format
         with self._codecs:
@@ -154,18 +155,3 @@ class Pipeline:
             upscale_s=enlarged_at_s - decoded_at_s,
             encode_s=encoded_at_s - enlarged_at_s,
         )
-
-    def find(self, model: str, scale: int) -> Upscaler:
-        """The model that a request means, loaded. Raises ModelUnavailableError or CheckpointDamagedError."""
-        return self._models.get(model, scale)
-
-    def enlarge(
-        self,
-        picture: Picture,
-        upscaler: Upscaler,
-        on_progress: Callable[[float], None] = no_progress,
-        canceled: Callable[[], bool] = never_canceled,
-    ) -> Picture:
-        """Enlarge a decoded picture. Raises a :class:`worker.errors.JobError`."""
-        planes = self._engine.submit(upscaler, picture.planes, on_progress, canceled)
-        return picture.with_planes(planes.result())

@@ -6,6 +6,8 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sr_models.manifest import default_checkpoint_folder
+from sr_models.upscaler import DEFAULT_TILE_PX
+from worker.pipeline import DEFAULT_BATCH_PX
 
 
 class WorkerSettings(BaseSettings):
@@ -30,10 +32,10 @@ class WorkerSettings(BaseSettings):
     threads: int = Field(default=0, ge=0)
     """CPU threads of a forward pass; 0 lets torch choose (one for each core)."""
 
-    tile_px: int = Field(default=128, ge=32)
+    tile_px: int = Field(default=DEFAULT_TILE_PX, ge=32)
     """Side of a tile in LR pixels; see sr_models.upscaler.DEFAULT_TILE_PX for the measurement."""
 
-    batch_px: int = Field(default=4 * 128 * 128, ge=32 * 32)
+    batch_px: int = Field(default=DEFAULT_BATCH_PX, ge=32 * 32)
     """LR pixels in one forward pass."""
 
     max_jobs_in_flight: int = Field(default=8, ge=1)
