@@ -6,10 +6,12 @@ from typing import Any
 from torch import nn
 
 from sr_models.bicubic import Bicubic
+from sr_models.edsr import EDSR
 from sr_models.espcn import ESPCN
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
+    "edsr": EDSR,
     "espcn": ESPCN,
 }
 
