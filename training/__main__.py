@@ -11,15 +11,18 @@ import click
 import torch
 
 from sr_models.manifest import CheckpointFolder, default_checkpoint_folder
+from training.beginning import BeginningError
 from training.dataset import DatasetError
 from training.evaluate import as_json, as_markdown, evaluate
 from training.pixel_loop import train
 from training.recipe import PixelRecipe
+from training.recipes.edsr import edsr_baseline_x2
 from training.recipes.espcn import espcn_x2, espcn_x3, espcn_x4
 from training.release import ReleaseError, release_bicubic, release_run
 from training.run_state import RunStateError
 
 RECIPES: dict[str, Callable[[], PixelRecipe]] = {
+    "edsr-baseline-x2": edsr_baseline_x2,
     "espcn-x2": espcn_x2,
     "espcn-x3": espcn_x3,
     "espcn-x4": espcn_x4,
@@ -61,7 +64,7 @@ def run_command(
     out = out or Path("runs") / recipe
     try:
         state = train(RECIPES[recipe](), data, out, validate)
-    except (DatasetError, RunStateError, FloatingPointError) as error:
+    except (BeginningError, DatasetError, RunStateError, FloatingPointError) as error:
         raise click.ClickException(str(error)) from error
     steps = RECIPES[recipe]().all_steps
     if state.step < steps:

@@ -1,132 +1,117 @@
-"""Train a network on the squared error of luma: one loop, read from top to bottom.
+"""Train a network on the distance between its pixels and the photograph's: one loop, read from top to bottom.
 
-Legend: N batch, C channel, H height, W width; networks see float32 luma in [0, 1].
-The forward pass runs in bfloat16 until the last steps; the weights, their gradients and the loss stay float32. On a CPU
-with bfloat16 that halves a step's time (ESPCN x4, 16 patches of 24x24, one EPYC core: 18.8 ms to 8.6 ms).
+Legend: N batch, C channel, H height, W width; networks see float32 luma or RGB in [0, 1].
+Started by `torchrun` or `accelerate launch`, every process draws the whole batch, takes its share and
+averages gradients with the others, so that the result is that of one process.
 """
 
-import logging
 import math
 import time
-from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from tqdm import tqdm
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import AdamW, Optimizer
 
-from sr_models.catalog import build
-from sr_models.pixels import luma_from_rgb
-from sr_models.upscaler import Upscaler
+from sr_models.manifest import CheckpointFolder, default_checkpoint_folder
+from training.beginning import beginning
 from training.commit import current_commit
-from training.dataset import PatchSampler, UInt8Array, described, read_pairs
-from training.evaluate import score
+from training.divergence import DivergenceGuard
 from training.interruption import Interruption
+from training.losses import PIXEL_LOSSES
+from training.moving_average import MovingAverage
+from training.progress import Progress
 from training.recipe import PixelRecipe
-from training.run_state import RunState, RunStateError
+from training.run_state import RunState, loaded
 from training.soap import SOAP
-
-log = logging.getLogger(__name__)
+from training.training_data import TrainingData, validation_pairs
 
 SAVE_EVERY_S = 60.0
 """A killed run loses at most so much work."""
 
-VALIDATE_EVERY_STEPS = 5_000
 
-
-def train(recipe: PixelRecipe, data: Path, out: Path, validate: Path | None = None) -> RunState:
+def train(
+    recipe: PixelRecipe,
+    data: Path,
+    out: Path,
+    validate: Path | None = None,
+    published: Path | None = None,
+) -> RunState:
     """Run the recipe to its end, or until SIGINT or SIGTERM; go on from the state in `out` if there is one.
 
-    `data`: a folder of photographs. `validate`: a benchmark set for the curve, which decides nothing.
-    Raises DatasetError for unusable photographs, RunStateError if `out` holds another run.
+    `data`: a folder of photographs. `validate`: pictures for the curve, which decides nothing. `published`: where the
+    version lies that the recipe starts from; by default the software's own checkpoints.
+    Raises DatasetError for unusable photographs, BeginningError or RunStateError where the run cannot begin or go on,
+    FloatingPointError where it diverges.
     """
-    state = RunState.load(out)
-    pairs = read_pairs(data, recipe.scale)
-    described_data = described(data, pairs)
-    sampler = PatchSampler(pairs, recipe.patch_px, recipe.detail_draws)
-    if sampler.skipped:
-        log.warning("%d photographs are too small for a patch and stay unused", sampler.skipped)
-    validation = read_pairs(validate, recipe.scale) if validate else []
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    device = accelerator.device
+    photographs = TrainingData(recipe, data, device, accelerator.process_index, accelerator.num_processes)
+    state = loaded(out, recipe, photographs.described)
 
-    torch.manual_seed(recipe.seed)
-    network = build(recipe.architecture, recipe.hyperparameters)
-    average = build(recipe.architecture, recipe.hyperparameters)
-    average.load_state_dict(network.state_dict())
-    optimizer = SOAP(network.parameters(), recipe.learning_rate)
-    commit, step, seconds, curve = current_commit(), 0, 0.0, list[tuple[int, float]]()
-
+    network = beginning(recipe, CheckpointFolder(published or default_checkpoint_folder()))
+    network = network.to(device, memory_format=torch.channels_last)
+    average = MovingAverage(network, recipe.ema_decay)
+    optimizer = _optimizer(recipe, network)
+    step, seconds, commit, curve = 0, 0.0, current_commit(), list[dict[str, float]]()
     if state is not None:
-        if (state.recipe, state.data) != (asdict(recipe), described_data):
-            raise RunStateError(
-                f"{out} holds a run with another recipe or other photographs; give another --out"
-            )
-        commit, step, seconds, curve = state.commit, state.step, state.seconds, state.curve
+        step, seconds, commit, curve = state.step, state.seconds, state.commit, state.curve
         network.load_state_dict(state.network)
-        average.load_state_dict(state.average)
+        average.network.load_state_dict(state.average)
         optimizer.load_state_dict(state.optimizer)
 
     def saved() -> RunState:
         state = RunState(
             recipe=asdict(recipe),
-            data=described_data,
+            data=photographs.described,
             commit=commit,
             step=step,
             seconds=seconds + time.monotonic() - started,
             curve=curve,
             network=network.state_dict(),
-            average=average.state_dict(),
+            average=average.network.state_dict(),
             optimizer=optimizer.state_dict(),
         )
-        state.save(out)
+        if accelerator.is_main_process:
+            state.save(out)
         return state
 
-    upscaler = Upscaler(average, recipe.manifest(average))
+    distance = PIXEL_LOSSES[recipe.loss]
+    parallel = accelerator.prepare(network)
+    guard = DivergenceGuard()
+    progress = Progress(recipe, average.network, validation_pairs(validate, recipe.scale), curve, out)
     started = last_saved = time.monotonic()
-    losses = deque[float](maxlen=500)
-    with (
-        Interruption() as interruption,
-        tqdm(total=recipe.all_steps, initial=step, unit="step", mininterval=1.0) as bar,
-    ):
+    with Interruption() as interruption, progress.shown(step, accelerator.is_main_process):
         while step < recipe.all_steps and not interruption.requested:
+            polishing = step >= recipe.steps
+            rate = recipe.learning_rate_at(step)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(step)
+                group["lr"] = rate
 
-            patches = sampler.batch(recipe.batch_size, np.random.default_rng((recipe.seed, step)))
-            with torch.autocast("cpu", torch.bfloat16, enabled=step < recipe.steps):
-                sr_NCHW = network(_luma(patches.lr))
-            loss = F.mse_loss(sr_NCHW.float(), _luma(patches.hr))
+            lr_NCHW, hr_NCHW = photographs.batch(step)
+            parallel.train(not polishing)
+            in_bfloat16 = recipe.precision == "bfloat16" and not polishing
+            with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):
+                sr_NCHW = parallel(lr_NCHW)
+            loss = distance(sr_NCHW.float(), hr_NCHW)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            accelerator.backward(loss)
+            norm = accelerator.clip_grad_norm_(network.parameters(), recipe.clip_norm or math.inf)
+            if guard.allows(step, math.isfinite(norm.item())):
+                optimizer.step()
+                average.follow(network, step + 1)
 
             step += 1
-            # A young average forgets fast, so that the random start has no part in it.
-            forget = 1.0 - min(recipe.ema_decay, step / (step + 10))
-            with torch.no_grad():
-                for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-                    mean.lerp_(weight, forget)
-
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(
-                    f"the loss is {loss.item()} at step {step:,}: lower the learning rate"
-                )
-            losses.append(loss.item())
-            bar.update()
-            if step % 50 == 0:
-                psnr = f"{curve[-1][1]:.2f} dB" if curve else "-"
-                bar.set_postfix(loss=f"{sum(losses) / len(losses):.2e}", psnr=psnr, refresh=False)
-            if validation and (step % VALIDATE_EVERY_STEPS == 0 or step == recipe.all_steps):
-                curve.append((step, score(upscaler, validation, "validation").psnr_db))
-                bar.write(f"step {step:>8,}: {curve[-1][1]:.3f} dB on {validate}")
+            progress.stepped(step, {"loss": loss.item(), "learning rate": rate})
             if time.monotonic() - last_saved > SAVE_EVERY_S:
                 saved()
                 last_saved = time.monotonic()
         return saved()
 
 
-def _luma(rgb_NHWC: UInt8Array) -> Tensor:
-    """The patches as the network sees them: uint8 (N, H, W, 3) to float32 (N, 1, H, W)."""
-    return luma_from_rgb(torch.from_numpy(rgb_NHWC).permute(0, 3, 1, 2).float().div_(255.0))
+def _optimizer(recipe: PixelRecipe, network: nn.Module) -> Optimizer:
+    if recipe.optimizer == "soap":
+        return SOAP(network.parameters(), recipe.learning_rate)
+    return AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)

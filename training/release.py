@@ -15,7 +15,7 @@ from sr_models.checkpoint import write
 from sr_models.manifest import MANIFEST_FILE, Checkpoint, CheckpointFolder, Manifest
 from sr_models.upscaler import Upscaler
 from training.evaluate import score_all
-from training.recipe import PixelRecipe
+from training.recipe import recipe_from
 from training.run_state import RunState
 
 
@@ -33,7 +33,7 @@ def release_run(run: Path, benchmarks: Path, published: Path, licence: str, term
     state = RunState.load(run)
     if state is None:
         raise ReleaseError(f"{run} holds no run")
-    recipe = PixelRecipe(**state.recipe)
+    recipe = recipe_from(state.recipe)
     if state.step < recipe.all_steps:
         raise ReleaseError(
             f"the run in {run} is at step {state.step:,} of {recipe.all_steps:,}: run it to its end"

@@ -5,12 +5,14 @@ draws follows from the recipe's seed and the step alone, so that no generator's 
 """
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+
+from training.recipe import Recipe
 
 STATE_FILE = "state.pt"
 
@@ -33,24 +35,32 @@ class RunState:
     """Updates made."""
     seconds: float
     """Time spent on them, over all pieces of the run."""
-    curve: list[tuple[int, float]]
-    """(step, luma PSNR in dB on the validation set), where the run was validated."""
+    curve: list[dict[str, float]]
+    """At each validation: `step`, `loss` (the mean since the last one), and `psnr_db` (luma) where there was a validation set."""
     network: dict[str, Tensor]
     """The weights."""
     average: dict[str, Tensor]
     """Their moving average."""
     optimizer: dict[str, Any]
     """The optimizer's `state_dict`."""
+    adversary: dict[str, Any] = field(default_factory=dict)
+    """In a GAN run, the discriminator's weights and its optimizer's state."""
 
     def save(self, folder: Path) -> None:
-        """Write the state, all of it or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the state, all of it or nothing. Raises RunStateError where it cannot be written: a full disk, no permission."""
         partial = folder / f"{STATE_FILE}.partial"
-        with partial.open("wb") as file:
-            torch.save({f.name: getattr(self, f.name) for f in fields(self)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / STATE_FILE)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save({f.name: getattr(self, f.name) for f in fields(self)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(folder / STATE_FILE)
+        except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError where the disk is full
+            partial.unlink(missing_ok=True)
+            raise RunStateError(
+                f"{folder / STATE_FILE} cannot be written, its last state stays as it was: {error}"
+            ) from error
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -59,6 +69,19 @@ class RunState:
         if not path.exists():
             return None
         try:
-            return cls(**torch.load(path, weights_only=True))
+            return cls(**torch.load(path, weights_only=True, map_location="cpu"))
         except Exception as error:  # torch.load promises no set of errors for a damaged file
             raise RunStateError(f"{path} is not the state of a run: {error}") from error
+
+
+def loaded(folder: Path, recipe: Recipe, data: dict[str, Any]) -> RunState | None:
+    """The state that a run of this recipe on these photographs goes on from; None where it begins.
+
+    Raises RunStateError if the folder holds another run.
+    """
+    state = RunState.load(folder)
+    if state is not None and (state.recipe, state.data) != (asdict(recipe), data):
+        raise RunStateError(
+            f"{folder} holds a run with another recipe or other photographs; give another --out"
+        )
+    return state

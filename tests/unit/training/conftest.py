@@ -45,6 +45,7 @@ def tiny_recipe(steps: int = 6, scale: int = 2) -> PixelRecipe:
         hyperparameters={"scale": scale},
         scale=scale,
         colour="luma",
+        loss="mse",
         halo_px=4,
         steps=steps - steps // 3,
         polish_steps=steps // 3,
