@@ -8,11 +8,13 @@ from torch import nn
 from sr_models.bicubic import Bicubic
 from sr_models.edsr import EDSR
 from sr_models.espcn import ESPCN
+from sr_models.srresnet import SRResNet
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
     "edsr": EDSR,
     "espcn": ESPCN,
+    "srresnet": SRResNet,
 }
 
 
