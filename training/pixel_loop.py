@@ -22,6 +22,7 @@ from training.divergence import DivergenceGuard
 from training.interruption import Interruption
 from training.losses import PIXEL_LOSSES
 from training.moving_average import MovingAverage
+from training.muon import Muon
 from training.progress import Progress
 from training.recipe import PixelRecipe
 from training.run_state import RunState, loaded
@@ -52,7 +53,7 @@ def train(
     state = loaded(out, recipe, photographs.described)
 
     network = beginning(recipe, CheckpointFolder(published or default_checkpoint_folder()))
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
     average = MovingAverage(network, recipe.ema_decay)
     optimizer = _optimizer(recipe, network)
     step, seconds, commit, curve = 0, 0.0, current_commit(), list[dict[str, float]]()
@@ -114,4 +115,6 @@ def train(
 def _optimizer(recipe: PixelRecipe, network: nn.Module) -> Optimizer:
     if recipe.optimizer == "soap":
         return SOAP(network.parameters(), recipe.learning_rate)
+    if recipe.optimizer == "muon":
+        return Muon(network.parameters(), recipe.learning_rate)
     return AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)

@@ -98,8 +98,8 @@ class PixelRecipe(Recipe):
 
     loss: Literal["mse", "l1", "charbonnier"]
     """The distance."""
-    optimizer: Literal["soap", "adamw"] = "soap"
-    """SOAP gets furthest in equal time, as long as no layer has thousands of inputs (docs/decisions/0003)."""
+    optimizer: Literal["soap", "muon", "adamw"]
+    """What gets furthest in equal time: SOAP for networks as small as ESPCN, Muon for EDSR (docs/decisions/0003, 0005)."""
     polish_steps: int = 0
     """Updates after the first cosine, under a second: in float32 throughout, with batch norms at rest.
 

@@ -33,7 +33,7 @@ class TrainingData:
             log.warning("%d photographs are too small for a patch and stay unused", self._sampler.skipped)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """This process's share of a step's LR and HR patches, as the network sees them: float32 (N, C, h, w), (N, C, H, W)."""
+        """A process's share of a step's LR and HR patches, as the network sees them: float32 (N, C, h, w), (N, C, H, W)."""
         patches = self._sampler.batch(
             self._recipe.batch_size, np.random.default_rng((self._recipe.seed, step))
         )

@@ -10,7 +10,7 @@ LARGE = {"blocks": 32, "features": 256, "residual_scaling": 0.1}
 
 def edsr_baseline_x2() -> PixelRecipe:
     """The run behind `edsr-baseline-x2`."""
-    return _baseline(2, steps=4_000, learning_rate=1e-3)
+    return _baseline(2, steps=5_000, learning_rate=2e-3)
 
 
 def _baseline(scale: int, **fields: Any) -> PixelRecipe:
@@ -21,6 +21,7 @@ def _baseline(scale: int, **fields: Any) -> PixelRecipe:
         scale=scale,
         halo_px=20,
         loss="l1",
+        optimizer="muon",
         batch_size=8,
         precision="float32",
         warmup_steps=50,

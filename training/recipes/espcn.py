@@ -27,6 +27,7 @@ def _espcn(scale: int, steps: int) -> PixelRecipe:
         colour="luma",
         halo_px=4,
         loss="mse",
+        optimizer="soap",
         steps=steps,
         polish_steps=5_000,
         batch_size=16,

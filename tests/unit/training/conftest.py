@@ -46,6 +46,7 @@ def tiny_recipe(steps: int = 6, scale: int = 2) -> PixelRecipe:
         scale=scale,
         colour="luma",
         loss="mse",
+        optimizer="soap",
         halo_px=4,
         steps=steps - steps // 3,
         polish_steps=steps // 3,
