@@ -8,12 +8,14 @@ from torch import nn
 from sr_models.bicubic import Bicubic
 from sr_models.edsr import EDSR
 from sr_models.espcn import ESPCN
+from sr_models.srgan_bottleneck import BottleneckGenerator
 from sr_models.srresnet import SRResNet
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
     "edsr": EDSR,
     "espcn": ESPCN,
+    "srgan-bottleneck": BottleneckGenerator,
     "srresnet": SRResNet,
 }
 
