@@ -1,0 +1,22 @@
+import pytest
+
+from sr_models.catalog import UnknownArchitectureError, build
+
+
+def test_it_refuses_what_it_does_not_have() -> None:
+    with pytest.raises(UnknownArchitectureError):
+        build("transformer", {"scale": 2})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hyperparameters", "because"),
+    [
+        ("espcn", {"scale": 2, "depth": 9}, "does not take"),
+        ("srgan-bottleneck", {"scale": 2, "features": 30}, "multiple of 4"),
+    ],
+)
+def test_it_refuses_what_a_network_does_not_take(
+    architecture: str, hyperparameters: dict[str, int], because: str
+) -> None:
+    with pytest.raises(ValueError, match=because):
+        build(architecture, hyperparameters)
