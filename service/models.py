@@ -9,7 +9,15 @@ from fastapi import APIRouter
 from service.errors import MODELS_UNAVAILABLE
 from service.problems import problem_responses
 from service.schemas import WireModel
-from sr_models.manifest import AUTO, Checkpoint, CheckpointFolder, ColourMode, ScaleNotFoundError
+from sr_models.manifest import (
+    AUTO,
+    Checkpoint,
+    CheckpointFolder,
+    ColourMode,
+    DegradationName,
+    ScaleNotFoundError,
+    Score,
+)
 
 SCALES = (2, 3, 4)
 
@@ -23,6 +31,27 @@ class ModelScore(WireModel):
     """Peak signal-to-noise ratio on luma, in dB."""
     ssim: float
     """Structural similarity on luma, at most 1."""
+    degradation: DegradationName
+    """How the set was reduced: `bicubic` as the field's tables do, `gaussian` blur, or `photo` for what pictures from the web suffer."""
+    rgb_psnr_db: float | None
+    """Peak signal-to-noise ratio over the three colours, in dB; null where it was not measured."""
+    lr_psnr_db: float | None
+    """How well a result, reduced again, matches what it came from, in dB; null where it was not measured."""
+    st_lpips: float | None
+    """Perceptual distance by shift-tolerant LPIPS, at least 0: less looks more alike; null where it was not measured."""
+
+    @classmethod
+    def from_score(cls, score: Score) -> Self:
+        """A manifest's score as clients see it."""
+        return cls(
+            benchmark=score.benchmark,
+            psnr_db=score.psnr_db,
+            ssim=score.ssim,
+            degradation=score.degradation,
+            rgb_psnr_db=score.rgb_psnr_db,
+            lr_psnr_db=score.lr_psnr_db,
+            st_lpips=score.st_lpips,
+        )
 
 
 class ModelVersion(WireModel):
@@ -63,9 +92,7 @@ class ModelVersion(WireModel):
             bytes=manifest.weights_bytes,
             sha256=manifest.weights_sha256,
             licence=manifest.licence,
-            scores=[
-                ModelScore(benchmark=s.benchmark, psnr_db=s.psnr_db, ssim=s.ssim) for s in manifest.scores
-            ],
+            scores=[ModelScore.from_score(score) for score in manifest.scores],
         )
 
 

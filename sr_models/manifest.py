@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -22,6 +22,7 @@ AUTO = "auto"
 """The model name that lets the service choose the family."""
 
 ColourMode = Literal["luma", "rgb"]
+DegradationName = Literal["bicubic", "gaussian", "photo"]
 
 
 class ManifestError(Exception):
@@ -38,7 +39,7 @@ class ScaleNotFoundError(ModelNotFoundError):
 
 @dataclass(frozen=True)
 class Score:
-    """The mean over a benchmark set, by the protocol named in `protocol`."""
+    """The mean over a benchmark set, by the protocol named in `protocol`. An optional measure is None where it was not taken."""
 
     benchmark: str
     """The set's name: Set5, Set14 or B100."""
@@ -48,6 +49,20 @@ class Score:
     """Structural similarity on luma, at most 1."""
     protocol: str
     """How LR was made and what was compared."""
+    degradation: DegradationName = "bicubic"
+    """How LR was made, for programs: a set is scored once for each degradation."""
+    rgb_psnr_db: float | None = None
+    """Peak signal-to-noise ratio over the three colours, in dB."""
+    lr_psnr_db: float | None = None
+    """LR-consistency: PSNR over the three colours, in dB, of the result reduced again against the LR that it came from."""
+    st_lpips: float | None = None
+    """Perceptual distance by shift-tolerant LPIPS (alex), at least 0: less looks more alike."""
+    lpips: float | None = None
+    """Perceptual distance by LPIPS (alex, version 0.1), at least 0: less looks more alike."""
+
+    def __post_init__(self) -> None:
+        if self.degradation not in get_args(DegradationName):
+            raise ValueError(f"degradation {self.degradation!r} is unknown")
 
 
 @dataclass(frozen=True)
@@ -96,8 +111,9 @@ class Manifest:
         return f"{self.name}@{self.version}"
 
     def psnr_db(self, benchmark: str) -> float | None:
-        """The luma PSNR on a benchmark set, or None if it was not scored on it."""
-        return next((s.psnr_db for s in self.scores if s.benchmark == benchmark), None)
+        """The luma PSNR on a benchmark set reduced by bicubic, as the field's tables state it; None if it was not scored so."""
+        bicubic = (s for s in self.scores if s.degradation == "bicubic")
+        return next((s.psnr_db for s in bicubic if s.benchmark == benchmark), None)
 
     def to_json(self) -> str:
         """The manifest as it is written to `manifest.json`."""

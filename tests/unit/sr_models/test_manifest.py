@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sr_models.manifest import (
     ManifestError,
     ModelNotFoundError,
     ScaleNotFoundError,
+    Score,
 )
 from tests.tiny_checkpoints import publish
 
@@ -19,6 +21,31 @@ def test_a_manifest_reads_what_it_wrote(tmp_path: Path) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert manifest.psnr_db("Set5") == 30.0
     assert manifest.psnr_db("B100") is None
+
+
+def test_a_set_may_be_scored_once_for_each_degradation(tmp_path: Path) -> None:
+    bicubic = Score("B100", 27.5, 0.74, "LR by bicubic", rgb_psnr_db=26.0, lr_psnr_db=45.0, st_lpips=0.11)
+    photo = Score("B100", 24.0, 0.6, "LR by blur, noise and JPEG", degradation="photo", st_lpips=0.3)
+    manifest = replace(publish(tmp_path).manifest, scores=(photo, bicubic))
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert manifest.psnr_db("B100") == 27.5, "as the field's tables are made"
+    assert replace(manifest, scores=(photo,)).psnr_db("B100") is None
+
+
+def test_a_manifest_from_before_the_newer_measures_is_read(tmp_path: Path) -> None:
+    fields = json.loads(publish(tmp_path).manifest.to_json())
+    fields["scores"] = [{"benchmark": "Set5", "psnr_db": 30.0, "ssim": 0.9, "protocol": "luma"}]
+    [score] = Manifest.from_json(json.dumps(fields)).scores
+    assert (score.degradation, score.rgb_psnr_db, score.lr_psnr_db, score.st_lpips, score.lpips) == (
+        "bicubic",
+        None,
+        None,
+        None,
+        None,
+    )
+    for unknown in ({"vmaf": 90.0}, {"degradation": "rain"}):
+        with pytest.raises(ManifestError, match=r"vmaf|rain"):
+            Manifest.from_json(json.dumps(fields | {"scores": [fields["scores"][0] | unknown]}))
 
 
 @pytest.mark.parametrize(
