@@ -71,7 +71,8 @@ class EDSR(nn.Module):
     def forward(self, rgb_NCHW: Tensor) -> Tensor:
         shallow = self.head(rgb_NCHW - 0.5)
         deep = shallow + self.body_end(self.blocks(shallow))
-        return self.tail(self.enlarge(deep)) + self.bicubic(rgb_NCHW)
+        sr_NCHW: Tensor = self.tail(self.enlarge(deep)) + self.bicubic(rgb_NCHW)
+        return sr_NCHW
 
 
 def zero(convolution: nn.Conv2d) -> None:

@@ -1,13 +1,16 @@
 """How a run's network begins: fresh, or with the weights of a published version."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
+from sr_models.batch_norm import calibrate_batch_norms
 from sr_models.catalog import build
-from sr_models.checkpoint import CheckpointError, load
+from sr_models.checkpoint import CheckpointError, load_unfolded
+from sr_models.edsr import EDSR
 from sr_models.manifest import CheckpointFolder, ManifestError
+from sr_models.srresnet import SRResNet
 from training.recipe import Recipe
 
 
@@ -15,17 +18,25 @@ class BeginningError(ValueError):
     """The run's first weights cannot be had: publish the version that the recipe starts from."""
 
 
-def beginning(recipe: Recipe, published: CheckpointFolder) -> nn.Module:
+def beginning(
+    recipe: Recipe, published: CheckpointFolder, examples: Callable[[], Iterable[Tensor]]
+) -> nn.Module:
     """The recipe's network at step 0.
 
-    From another scale of the same network, everything but what makes the picture larger is taken over.
+    From another scale of the same network, every layer of the same shape is taken over: all but what makes the picture
+    larger. A SRResNet can also begin as the EDSR of its size and scale; `examples`, LR batches (N, 3, h, w), then say what
+    flows through its batch norms.
     Raises BeginningError where the version to start from is missing, damaged, or a different network.
     """
     torch.manual_seed(recipe.seed)
     network = build(recipe.architecture, recipe.hyperparameters)
-    if recipe.start_from is not None:
-        taken = _taken_over(network, _published(recipe.start_from, published))
-        network.load_state_dict(taken, strict=False)
+    if recipe.start_from is None:
+        return network
+    earlier = _published(recipe.start_from, published)
+    if isinstance(network, SRResNet) and isinstance(earlier, EDSR):
+        earlier = SRResNet.from_edsr(earlier)
+        calibrate_batch_norms(earlier, examples())
+    network.load_state_dict(_taken_over(network, earlier, recipe.start_from), strict=False)
     return network
 
 
@@ -33,23 +44,24 @@ def _published(label: str, folder: CheckpointFolder) -> nn.Module:
     try:
         for checkpoint in folder.checkpoints():
             if checkpoint.manifest.label == label:
-                return load(checkpoint)
+                return load_unfolded(checkpoint)
     except (CheckpointError, ManifestError) as error:
         raise BeginningError(f"the run starts from {label}: {error}") from error
-    raise BeginningError(f"the run starts from {label}, which is not published in {folder.path}")
+    raise BeginningError(
+        f"the run starts from {label}, which is not published in {folder.path}; "
+        "release it, or name its folder with --checkpoints"
+    )
 
 
-def _taken_over(network: nn.Module, earlier: nn.Module) -> dict[str, Tensor]:
+def _taken_over(network: nn.Module, earlier: nn.Module, label: str) -> dict[str, Tensor]:
     if type(network) is not type(earlier):
-        raise BeginningError(f"a {type(network).__name__} cannot start from a {type(earlier).__name__}")
+        raise BeginningError(
+            f"a {type(network).__name__} cannot start from {label}, which is a {type(earlier).__name__}"
+        )
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     taken = {
         name: tensor for name, tensor in earlier.state_dict().items() if shapes.get(name) == tensor.shape
     }
-    if not _any_weight(taken):
-        raise BeginningError("the version to start from has no layer of the same shape")
+    if not any(name.startswith("blocks.") for name in taken):
+        raise BeginningError(f"{label} is of another size: not one of its blocks fits the recipe's network")
     return taken
-
-
-def _any_weight(names: Iterable[str]) -> bool:
-    return any(name.endswith("weight") for name in names)

@@ -4,6 +4,9 @@ import signal
 from types import FrameType, TracebackType
 from typing import Self
 
+import torch
+from accelerate import Accelerator
+
 
 class Interruption:
     """A context in which both signals only set :attr:`requested`. A second signal ends the process at once."""
@@ -27,3 +30,11 @@ class Interruption:
     def _restore(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+
+def stop_requested(interruption: Interruption, accelerator: Accelerator) -> bool:
+    """Whether this process was told to stop, or any that it trains with: they have to end after the same step."""
+    if accelerator.num_processes == 1:
+        return interruption.requested
+    told = torch.tensor(int(interruption.requested), device=accelerator.device)
+    return bool(accelerator.reduce(told, "sum").item())

@@ -19,7 +19,7 @@ from sr_models.manifest import CheckpointFolder, default_checkpoint_folder
 from training.beginning import beginning
 from training.commit import current_commit
 from training.divergence import DivergenceGuard
-from training.interruption import Interruption
+from training.interruption import Interruption, stop_requested
 from training.losses import PIXEL_LOSSES
 from training.moving_average import MovingAverage
 from training.muon import Muon
@@ -52,8 +52,10 @@ def train(
     photographs = TrainingData(recipe, data, device, accelerator.process_index, accelerator.num_processes)
     state = loaded(out, recipe, photographs.described)
 
-    network = beginning(recipe, CheckpointFolder(published or default_checkpoint_folder()))
-    network = network.to(device).to(memory_format=torch.channels_last)
+    network = beginning(
+        recipe, CheckpointFolder(published or default_checkpoint_folder()), photographs.examples
+    )
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(network, recipe.ema_decay)
     optimizer = _optimizer(recipe, network)
     step, seconds, commit, curve = 0, 0.0, current_commit(), list[dict[str, float]]()
@@ -85,7 +87,7 @@ def train(
     progress = Progress(recipe, average.network, validation_pairs(validate, recipe.scale), curve, out)
     started = last_saved = time.monotonic()
     with Interruption() as interruption, progress.shown(step, accelerator.is_main_process):
-        while step < recipe.all_steps and not interruption.requested:
+        while step < recipe.all_steps and not stop_requested(interruption, accelerator):
             polishing = step >= recipe.steps
             rate = recipe.learning_rate_at(step)
             for group in optimizer.param_groups:

@@ -1,6 +1,7 @@
 """What a run trains on: photographs in memory, patches of them as tensors on the device."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from sr_models.pixels import luma_from_rgb
 from training.dataset import Pair, PatchSampler, UInt8Array, described, read_pairs
 from training.recipe import Recipe
+
+EXAMPLE_BATCHES = 16
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,14 @@ class TrainingData:
         )
         mine = slice(self._rank, None, self._ranks)
         return self._seen(patches.lr[mine]), self._seen(patches.hr[mine])
+
+    def examples(self) -> Iterator[Tensor]:
+        """LR of a few batches that no step draws, in full for every process."""
+        for step in range(self._recipe.all_steps, self._recipe.all_steps + EXAMPLE_BATCHES):
+            patches = self._sampler.batch(
+                self._recipe.batch_size, np.random.default_rng((self._recipe.seed, step))
+            )
+            yield self._seen(patches.lr).cpu()
 
     def _seen(self, rgb_NHWC: UInt8Array) -> Tensor:
         samples = torch.from_numpy(rgb_NHWC).to(self._device).permute(0, 3, 1, 2).float().div_(255.0)

@@ -13,9 +13,50 @@ def edsr_baseline_x2() -> PixelRecipe:
     return _baseline(2, steps=5_000, learning_rate=2e-3)
 
 
-def _baseline(scale: int, **fields: Any) -> PixelRecipe:
+def edsr_baseline_x3() -> PixelRecipe:
+    """The run behind `edsr-baseline-x3`."""
+    return _baseline(3, steps=2_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+
+
+def edsr_baseline_x4() -> PixelRecipe:
+    """The run behind `edsr-baseline-x4`."""
+    return _baseline(4, steps=3_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+
+
+def edsr_photo_x4() -> PixelRecipe:
+    """The run behind `edsr-photo-x4`: for pictures as they come from the web, blurred, noisy and compressed."""
+    return _baseline(
+        4,
+        family="edsr-photo",
+        steps=1_200,
+        learning_rate=5e-4,
+        start_from="edsr-baseline-x4@1",
+        degradation="photo",
+    )
+
+
+def edsr_x4() -> PixelRecipe:
+    """The large network, from scratch: days on a GPU. Nothing is published of it."""
     return PixelRecipe(
-        family="edsr-baseline",
+        family="edsr",
+        architecture="edsr",
+        hyperparameters={"scale": 4, **LARGE},
+        scale=4,
+        halo_px=68,
+        loss="l1",
+        optimizer="adamw",
+        steps=300_000,
+        patch_px=48,
+        batch_size=16,
+        learning_rate=1e-4,
+        warmup_steps=1_000,
+        clip_norm=1.0,
+    )
+
+
+def _baseline(scale: int, family: str = "edsr-baseline", **fields: Any) -> PixelRecipe:
+    return PixelRecipe(
+        family=family,
         architecture="edsr",
         hyperparameters={"scale": scale, **BASELINE},
         scale=scale,

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ def state(step: int = 3) -> RunState:
         commit="0123abc",
         step=step,
         seconds=1.5,
-        curve=[(2, 30.25)],
+        curve=[{"step": 2.0, "loss": 0.01, "psnr_db": 30.25}],
         network=weights,
         average=weights,
         optimizer={"state": {}, "param_groups": [{"lr": 0.1}]},
@@ -25,7 +27,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     state().save(tmp_path / "run")
     loaded = RunState.load(tmp_path / "run")
     assert loaded is not None
-    assert (loaded.recipe, loaded.step, loaded.curve) == (state().recipe, 3, [(2, 30.25)])
+    assert (loaded.recipe, loaded.step, loaded.curve) == (state().recipe, 3, state().curve)
     assert torch.equal(loaded.average["weight"], torch.arange(4.0))
 
 
@@ -52,3 +54,28 @@ def test_a_state_of_other_fields_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 3}, tmp_path / STATE_FILE)
     with pytest.raises(RunStateError, match="is not the state of a run"):
         RunState.load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_state_before_and_says_so(tmp_path: Path) -> None:
+    state(step=3).save(tmp_path)
+    script = f"""
+import resource, sys
+from pathlib import Path
+from dataclasses import replace
+import torch
+from training.run_state import RunState, RunStateError
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # no file may grow beyond it, as on a full disk
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+state = RunState.load(Path({str(tmp_path)!r}))
+try:
+    replace(state, step=4, network={{"weight": torch.zeros(100_000)}}).save(Path({str(tmp_path)!r}))
+except RunStateError as error:
+    sys.exit(f"refused: {{error}}")
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "refused: " in finished.stderr
+    assert "cannot be written, its last state stays as it was" in finished.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [STATE_FILE]
+    loaded = RunState.load(tmp_path)
+    assert loaded is not None
+    assert loaded.step == 3

@@ -1,0 +1,18 @@
+import pytest
+
+from training.divergence import PATIENCE_STEPS, DivergenceGuard
+
+
+def test_a_bad_gradient_is_left_out_and_forgotten() -> None:
+    guard = DivergenceGuard()
+    for step in range(10 * PATIENCE_STEPS):
+        finite = step % PATIENCE_STEPS != 0
+        assert guard.allows(step, finite) == finite
+
+
+def test_many_in_a_row_end_the_run() -> None:
+    guard = DivergenceGuard()
+    for step in range(PATIENCE_STEPS - 1):
+        assert not guard.allows(step, False)
+    with pytest.raises(FloatingPointError, match="for 20 steps up to 19: lower the learning rate"):
+        guard.allows(PATIENCE_STEPS - 1, False)

@@ -1,0 +1,24 @@
+"""SRResNet's published checkpoint."""
+
+from training.recipe import PixelRecipe
+
+
+def srresnet_x4() -> PixelRecipe:
+    """The run behind `srresnet-x4`: begins as EDSR-baseline, ends with its batch norms at rest."""
+    return PixelRecipe(
+        family="srresnet",
+        architecture="srresnet",
+        hyperparameters={"scale": 4},
+        scale=4,
+        halo_px=24,
+        start_from="edsr-baseline-x4@1",
+        loss="l1",
+        optimizer="muon",
+        steps=1_000,
+        polish_steps=300,
+        batch_size=8,
+        precision="float32",
+        learning_rate=5e-4,
+        polish_rate=1e-4,
+        warmup_steps=50,
+    )
