@@ -1,19 +1,27 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from tests.unit.training.conftest import soft_noise
-from training.dataset import DatasetError, Pair, PatchSampler, described, picture_paths, read_pairs, read_rgb
-from training.degradation import matlab_bicubic
+from training.dataset import (
+    DatasetError,
+    Pair,
+    described,
+    picture_paths,
+    read_pairs,
+    read_training_pairs,
+    split_folders,
+)
+from training.degradation import DEGRADATIONS, gaussian, matlab_bicubic
 
 
-def pair(hr_height: int = 96, hr_width: int = 80, scale: int = 2) -> Pair:
-    hr = soft_noise(0, hr_height, hr_width)
-    return Pair("soft noise", matlab_bicubic(hr, scale), hr)
+def save(path: Path, height: int, width: int, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(soft_noise(seed, height, width)).save(path)
+    return path
 
 
 def test_photographs_are_read_in_order_with_their_lr(photographs: Path) -> None:
@@ -22,13 +30,6 @@ def test_photographs_are_read_in_order_with_their_lr(photographs: Path) -> None:
     assert pairs[0].hr.shape == (96, 81, 3)
     assert pairs[0].lr.shape == (32, 27, 3)
     assert pairs[0].hr.dtype == pairs[0].lr.dtype == np.uint8
-
-
-def test_a_grey_picture_is_read_as_rgb(tmp_path: Path) -> None:
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "grey.png")
-    rgb = read_rgb(tmp_path / "grey.png")
-    assert rgb.shape == (8, 8, 3)
-    assert (rgb == rgb[:, :, :1]).all()
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
@@ -49,44 +50,6 @@ def test_a_picture_smaller_than_the_scale_is_refused(tmp_path: Path) -> None:
         read_pairs(tmp_path, 3)
 
 
-def test_photographs_smaller_than_a_patch_are_refused() -> None:
-    with pytest.raises(DatasetError, match="no photograph is large enough for an LR patch of 64 px"):
-        PatchSampler([pair()], patch_px=64, detail_draws=1)
-
-
-def test_photographs_too_small_for_a_patch_are_counted() -> None:
-    assert PatchSampler([pair(), pair(24, 24)], patch_px=16, detail_draws=1).skipped == 1
-
-
-@given(scale=st.sampled_from([2, 3, 4]), seed=st.integers(0, 2**32))
-def test_every_patch_is_its_own_lr_and_hr(scale: int, seed: int) -> None:
-    """HR numbers its pixels, LR the blocks that they belong to: turned and flipped, the two must still agree."""
-    rows, columns = np.mgrid[0:25, 0:30]
-    lr = np.stack([rows, columns, np.zeros_like(rows)], axis=-1).astype(np.uint8)
-    hr = lr.repeat(scale, axis=0).repeat(scale, axis=1)
-    batch = PatchSampler([Pair("numbered", lr, hr)], 6, 3).batch(5, np.random.default_rng(seed))
-    assert batch.lr.shape == (5, 6, 6, 3)
-    np.testing.assert_array_equal(batch.lr.repeat(scale, axis=1).repeat(scale, axis=2), batch.hr)
-
-
-def test_the_same_generator_draws_the_same_patches() -> None:
-    sampler = PatchSampler([pair()], 8, 4)
-    first, second = (sampler.batch(4, np.random.default_rng((7, 3))) for _ in range(2))
-    np.testing.assert_array_equal(first.hr, second.hr)
-
-
-def test_detail_is_preferred() -> None:
-    hr = np.full((128, 128, 3), 90, np.uint8)
-    hr[:, 64:] = soft_noise(5, 128, 64)
-    half_flat = Pair("half flat", matlab_bicubic(hr, 2), hr)
-
-    def mean_deviation(draws: int) -> float:
-        batch = PatchSampler([half_flat], 8, draws).batch(200, np.random.default_rng(0))
-        return float(batch.hr.std(axis=(1, 2)).mean())
-
-    assert mean_deviation(4) > 1.3 * mean_deviation(1)
-
-
 def test_the_description_changes_with_the_samples(photographs: Path) -> None:
     pairs = read_pairs(photographs, 2)
     whole = described(photographs, pairs)
@@ -95,3 +58,105 @@ def test_the_description_changes_with_the_samples(photographs: Path) -> None:
     altered[0, 0, 0] ^= 1
     changed = described(photographs, [Pair(pairs[0].name, pairs[0].lr, altered), *pairs[1:]])
     assert changed["sha256"] != whole["sha256"]
+
+
+def test_lr_is_made_by_the_degradation_that_is_named(photographs: Path) -> None:
+    pair = read_pairs(photographs, 2, "gaussian")[0]
+    np.testing.assert_array_equal(pair.lr, gaussian(pair.hr, 2))
+
+
+def test_a_random_lr_follows_from_the_name_of_the_file(tmp_path: Path) -> None:
+    """So that a score on degraded benchmarks can be repeated, whatever else lies in the folder."""
+    save(tmp_path / "b.png", 40, 48)
+    [alone] = read_pairs(tmp_path, 2, "photo")
+    (tmp_path / "a.png").write_bytes((tmp_path / "b.png").read_bytes())
+    other, again = read_pairs(tmp_path, 2, "photo")
+    np.testing.assert_array_equal(alone.lr, again.lr)
+    assert (alone.lr != other.lr).any()
+    seed = int.from_bytes(hashlib.sha256(b"b.png").digest())
+    np.testing.assert_array_equal(alone.lr, DEGRADATIONS["photo"](alone.hr, 2, np.random.default_rng(seed)))
+
+
+def test_for_training_on_a_random_degradation_lr_only_shows_where_detail_lies(photographs: Path) -> None:
+    pair = read_training_pairs(photographs, 2, "photo")[0]
+    np.testing.assert_array_equal(pair.lr, matlab_bicubic(pair.hr, 2))
+
+
+LAYOUTS = [
+    ("HR/{}.png", "LR/{}.png", "."),
+    ("HR/a/{}.png", "LR/a/{}x4.png", "."),
+    ("HR/{}.png", "LR_bicubic/X4/{}x4.png", "."),
+    ("DIV2K_train_HR/{}.png", "DIV2K_train_LR_bicubic/X4/{}x4.png", "DIV2K_train_HR"),
+]
+
+
+@pytest.mark.parametrize(("hr", "lr", "folder"), LAYOUTS)
+def test_given_lr_is_used_as_it_is(tmp_path: Path, hr: str, lr: str, folder: str) -> None:
+    for seed, name in enumerate(("0001", "0002")):
+        save(tmp_path / hr.format(name), 50, 62, seed)
+        save(tmp_path / lr.format(name), 12, 15, 7 + seed)
+    pairs = read_training_pairs(tmp_path / folder, 4)
+    assert [p.name for p in pairs] == ["0001.png", "0002.png"]
+    np.testing.assert_array_equal(pairs[1].lr, soft_noise(8, 12, 15))
+    np.testing.assert_array_equal(pairs[1].hr, soft_noise(1, 50, 62)[:48, :60])
+    made = read_training_pairs(tmp_path / folder, 4, "gaussian")
+    np.testing.assert_array_equal(made[1].lr, gaussian(pairs[1].hr, 4))
+    scored = read_pairs(tmp_path / folder, 4)  # the benchmarks' protocol makes its own
+    np.testing.assert_array_equal(scored[1].lr, matlab_bicubic(pairs[1].hr, 4))
+
+
+def test_lr_of_another_scale_is_none_of_this_one(tmp_path: Path) -> None:
+    save(tmp_path / "HR/1.png", 48, 60)
+    save(tmp_path / "LR/X2/1x2.png", 24, 30)
+    [pair] = read_training_pairs(tmp_path, 3)
+    np.testing.assert_array_equal(pair.lr, matlab_bicubic(pair.hr, 3))
+
+
+@pytest.mark.parametrize(
+    ("lr", "message"),
+    [
+        ({"1.png": (12, 15)}, r"HR/2\.png has no LR: put 2\.png or 2x4\.png into .*LR"),
+        (
+            {"1.png": (12, 15), "2.png": (12, 15), "3x4.png": (12, 15)},
+            r"LR/3x4\.png has no HR in .*HR \(and 0 more\)",
+        ),
+        (
+            {"1.png": (12, 15), "2.png": (12, 16)},
+            r"LR/2\.png has 16x12 px, but its HR .*HR/2\.png has 60x48, which makes 15x12 at scale 4",
+        ),
+    ],
+)
+def test_lr_that_does_not_match_hr_is_named(
+    tmp_path: Path, lr: dict[str, tuple[int, int]], message: str
+) -> None:
+    for name in ("1.png", "2.png"):
+        save(tmp_path / "HR" / name, 50, 62)
+    for name, (height, width) in lr.items():
+        save(tmp_path / "LR" / name, height, width)
+    with pytest.raises(DatasetError, match=message):
+        read_training_pairs(tmp_path, 4)
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", 8, 8)
+    (tmp_path / "._a.jpg").write_bytes(b"what macOS leaves")
+    assert picture_paths(tmp_path) == [path]
+
+
+def test_folders_to_train_and_to_validate_on_are_found(tmp_path: Path) -> None:
+    assert split_folders(tmp_path) == (tmp_path, None)
+    (tmp_path / "valid").mkdir()
+    with pytest.raises(DatasetError, match="holds valid but no train"):
+        split_folders(tmp_path)
+    (tmp_path / "train").mkdir()
+    assert split_folders(tmp_path) == (tmp_path / "train", tmp_path / "valid")
+    div2k = tmp_path / "div2k"
+    (div2k / "DIV2K_train_HR").mkdir(parents=True)
+    assert split_folders(div2k) == (div2k / "DIV2K_train_HR", None)
+
+
+@pytest.mark.parametrize("folder", ["Set5", "benchmarks/B100/HR", "my/BSDS500", "all"])
+def test_a_benchmark_set_is_not_trained_on(tmp_path: Path, folder: str) -> None:
+    save(tmp_path / folder / ("set14/1.png" if folder == "all" else "1.png"), 8, 8)
+    with pytest.raises(DatasetError, match=r"holds (Set5|B100|BSDS500|set14), a benchmark set"):
+        read_training_pairs(tmp_path / folder, 2)
