@@ -1,96 +1,216 @@
 """Score checkpoints on the benchmark sets, always beside bicubic."""
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from sr_models.manifest import Checkpoint, CheckpointFolder, Score
+from sr_models.checkpoint import load
+from sr_models.cost import multiply_adds
+from sr_models.manifest import Checkpoint, CheckpointFolder, DegradationName, Score
 from sr_models.upscaler import Upscaler
-from training.dataset import DatasetError, Pair, read_pairs
-from training.scores import PROTOCOL, luma, psnr_db, ssim, without_border
+from training.dataset import DatasetError, Pair, picture_paths, read_pairs
+from training.score_table import BENCHMARKS as BENCHMARKS
+from training.score_table import Row
+from training.score_table import as_json as as_json
+from training.score_table import as_markdown as as_markdown
+from training.scores import PROTOCOLS, Reference
+from training.stlpips import PerceptualDistance, st_lpips
 
-BENCHMARKS = ("Set5", "Set14", "B100")
 BASELINE = "bicubic"
 
+_DIGITS = {"psnr_db": 4, "ssim": 5, "rgb_psnr_db": 4, "lr_psnr_db": 4, "st_lpips": 5, "lpips": 5}
 
-@dataclass(frozen=True)
-class Row:
-    """One checkpoint's scores, as the table shows them."""
-
-    checkpoint: str
-    """`<family>-x<scale>@<version>`."""
-    scale: int
-    """How many times larger the result is."""
-    scores: tuple[Score, ...]
-    """One for each benchmark set that was there, in the order of `BENCHMARKS`."""
+NO_DISTANCES: Mapping[str, PerceptualDistance] = {}
 
 
-def score(upscaler: Upscaler, pairs: Sequence[Pair], benchmark: str) -> Score:
-    """The mean over a set's pictures of PSNR and SSIM on luma, from the 8-bit RGB that a user gets."""
-    psnrs, ssims = [], []
-    for pair in pairs:
-        sr = without_border(luma(upscaler.upscale(pair.lr)), upscaler.scale)
-        hr = without_border(luma(pair.hr), upscaler.scale)
-        psnrs.append(psnr_db(sr, hr))
-        ssims.append(ssim(sr, hr))
-    return Score(benchmark, round(float(np.mean(psnrs)), 4), round(float(np.mean(ssims)), 5), PROTOCOL)
+def score(
+    upscaler: Upscaler,
+    pairs: Iterable[Pair],
+    benchmark: str,
+    degradation: DegradationName = "bicubic",
+    distances: Mapping[str, PerceptualDistance] = NO_DISTANCES,
+) -> Score:
+    """The mean over a set's pictures of every measure, from the 8-bit RGB that a user gets.
+
+    `degradation`: what made the pairs' LR. `distances`: perceptual ones by the name of their field in Score; they cost as
+    much time as a network of middle size. Raises DatasetError for a picture that is too small.
+    """
+    [result] = _score_together([upscaler], pairs, benchmark, degradation, distances)
+    return result
 
 
-def score_all(upscaler: Upscaler, folder: Path) -> tuple[Score, ...]:
-    """The scores on those benchmark sets that are folders below `folder`. Raises DatasetError if none is."""
-    present = [benchmark for benchmark in BENCHMARKS if (folder / benchmark).is_dir()]
-    if not present:
-        raise DatasetError(f"{folder} holds none of the benchmark sets {', '.join(BENCHMARKS)}")
+def score_all(
+    upscaler: Upscaler, folder: Path, degradation: DegradationName = "bicubic"
+) -> tuple[Score, ...]:
+    """All scores on those benchmark sets that are folders below `folder`. Raises DatasetError if none is."""
+    distances = perceptual_distances("cpu")
     return tuple(
-        score(upscaler, read_pairs(folder / benchmark, upscaler.scale), benchmark) for benchmark in present
+        score(
+            upscaler,
+            read_pairs(folder / benchmark, upscaler.scale, degradation),
+            benchmark,
+            degradation,
+            distances,
+        )
+        for benchmark in present_benchmarks(folder)
     )
 
 
-def evaluate(published: CheckpointFolder, models: Sequence[str], folder: Path) -> list[Row]:
+def evaluate(
+    published: CheckpointFolder,
+    models: Sequence[str],
+    folder: Path,
+    *,
+    degradation: DegradationName | None = None,
+    all_versions: bool = False,
+    device: str = "cpu",
+    lpips: PerceptualDistance | None = None,
+) -> list[Row]:
     """A row for each model that was asked for, by scale; bicubic's row first at each scale.
 
-    `models`: families (their versions in production) or checkpoint names; empty for all.
-    Raises LookupError for a model that is not published.
+    `models`: families or checkpoint names (their versions in production; every one with `all_versions`), or either with
+    `@version`; empty for all. `degradation`: how LR is made; None for bicubic, and for every other way that a model's
+    manifest has scores by. `lpips`: LPIPS, where its weights are at hand. Shows a bar on a terminal.
+    Raises LookupError for a model that is not published, DatasetError where no benchmark set is there.
     """
-    chosen = _chosen(published.production(), models)
+    chosen = choose(published, models, all_versions)
+    benchmarks = present_benchmarks(folder)
+    upscalers = [Upscaler.from_checkpoint(checkpoint, device) for checkpoint in chosen]
+    groups = [
+        (way, scale, group)
+        for way in PROTOCOLS
+        for scale in sorted({u.scale for u in upscalers})
+        if (group := _group(upscalers, scale, way, degradation))
+    ]
+    distances = perceptual_distances(device) | ({"lpips": lpips.to(device)} if lpips else {})
+    scores: dict[str, list[Score]] = {upscaler.manifest.label: [] for upscaler in upscalers}
+    pictures = sum(len(picture_paths(folder / benchmark)) for benchmark in benchmarks)
+    pictures *= sum(len(group) for _, _, group in groups)
+    with tqdm(total=pictures, unit="picture", dynamic_ncols=True, disable=None) as bar:
+        for way, scale, group in groups:
+            for benchmark in benchmarks:
+                bar.set_postfix_str(f"{benchmark} x{scale}")
+                pairs = _counted(read_pairs(folder / benchmark, scale, way), bar.update, len(group))
+                results = _score_together(group, pairs, benchmark, way, distances)
+                for upscaler, result in zip(group, results, strict=True):
+                    scores[upscaler.manifest.label].append(result)
     return [
-        Row(c.manifest.label, c.manifest.scale, score_all(Upscaler.from_checkpoint(c), folder))
-        for c in chosen
+        _row(checkpoint, upscaler, scores[upscaler.manifest.label])
+        for checkpoint, upscaler in zip(chosen, upscalers, strict=True)
     ]
 
 
-def _chosen(production: Iterable[Checkpoint], models: Sequence[str]) -> list[Checkpoint]:
-    known = list(production)
-    if not known and not models:
+def present_benchmarks(folder: Path) -> list[str]:
+    """Those benchmark sets that are folders below `folder`. Raises DatasetError if none is."""
+    present = [benchmark for benchmark in BENCHMARKS if (folder / benchmark).is_dir()]
+    if not present:
+        raise DatasetError(f"{folder} holds none of the benchmark sets {', '.join(BENCHMARKS)}")
+    return present
+
+
+def perceptual_distances(device: str) -> dict[str, PerceptualDistance]:
+    """ST-LPIPS by its field in Score; empty where its weights are not installed."""
+    distance = st_lpips()
+    return {"st_lpips": distance.to(device)} if distance else {}
+
+
+def choose(published: CheckpointFolder, models: Sequence[str], all_versions: bool) -> list[Checkpoint]:
+    """The checkpoints that `evaluate` scores, in its order."""
+    every, production = published.checkpoints(), published.production()
+    if not every and not models:
         raise LookupError("no checkpoint is published: release one with `python -m training release`")
+    usual = every if all_versions else production
+    wanted = [] if models else list(usual)
     for model in models:
-        if not any(model in (c.manifest.family, c.manifest.name) for c in known):
-            raise LookupError(
-                f"no model {model!r} is published; there are {', '.join(c.manifest.name for c in known)}"
-            )
-    wanted = [c for c in known if not models or c.manifest.family in models or c.manifest.name in models]
+        known = every if "@" in model else usual
+        answering = [c for c in known if model in _names(c)]
+        if not answering:
+            raise LookupError(f"no model {model!r} is published; there are {', '.join(map(_label, every))}")
+        wanted += answering
     scales = {c.manifest.scale for c in wanted}
-    baselines = [c for c in known if c.manifest.family == BASELINE and c.manifest.scale in scales]
-    learnt = [c for c in wanted if c.manifest.family != BASELINE]
-    return sorted(baselines + learnt, key=lambda c: c.manifest.scale)
+    wanted += [c for c in production if c.manifest.family == BASELINE and c.manifest.scale in scales]
+    once = {_label(c): c for c in wanted}.values()
+    return sorted(once, key=_place)
 
 
-def as_markdown(rows: Iterable[Row]) -> str:
-    """The table as the field writes it: PSNR in dB / SSIM."""
-    lines = [
-        "| checkpoint | scale | " + " | ".join(BENCHMARKS) + " |",
-        "|---|---|" + "---|" * len(BENCHMARKS),
-    ]
-    for row in rows:
-        measured = {s.benchmark: f"{s.psnr_db:.2f} / {s.ssim:.4f}" for s in row.scores}
-        cells = (measured.get(benchmark, "not scored") for benchmark in BENCHMARKS)
-        lines.append(f"| {row.checkpoint} | x{row.scale} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def seconds_per_megapixel(upscaler: Upscaler) -> float:
+    """Time on this device for a million pixels of output, as a median of three over an LR picture of 256x256."""
+    lr = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    times_s = []
+    for _ in range(3):
+        began_s = time.perf_counter()
+        upscaler.upscale(lr)
+        times_s.append(time.perf_counter() - began_s)
+    return statistics.median(times_s) / ((256 * upscaler.scale) ** 2 / 1e6)
 
 
-def as_json(rows: Iterable[Row]) -> str:
-    """The same rows for programs."""
-    return json.dumps([asdict(row) for row in rows], indent=2)
+def _score_together(
+    upscalers: Sequence[Upscaler],
+    pairs: Iterable[Pair],
+    benchmark: str,
+    degradation: DegradationName,
+    distances: Mapping[str, PerceptualDistance],
+) -> list[Score]:
+    """A score for each upscaler; picture by picture, so that what HR needs is computed once and kept for one picture only."""
+    measured: list[list[dict[str, float]]] = [[] for _ in upscalers]
+    for pair in pairs:
+        reference = Reference(pair, degradation, distances)
+        for upscaler, of_upscaler in zip(upscalers, measured, strict=True):
+            of_upscaler.append(reference.compared(upscaler.upscale(pair.lr)))
+    return [_mean(pictures, benchmark, degradation) for pictures in measured]
+
+
+def _mean(pictures: Sequence[dict[str, float]], benchmark: str, degradation: DegradationName) -> Score:
+    means = {
+        name: round(float(np.mean([picture[name] for picture in pictures])), _DIGITS[name])
+        for name in pictures[0]
+    }
+    return Score(benchmark=benchmark, protocol=PROTOCOLS[degradation], degradation=degradation, **means)
+
+
+def _row(checkpoint: Checkpoint, upscaler: Upscaler, scores: Sequence[Score]) -> Row:
+    manifest = checkpoint.manifest
+    lr_height_px, lr_width_px = -(-720 // manifest.scale), -(-1280 // manifest.scale)
+    return Row(
+        checkpoint=manifest.label,
+        scale=manifest.scale,
+        scores=tuple(scores),
+        parameters=manifest.parameters,
+        multiply_adds=multiply_adds(load(checkpoint), lr_height_px, lr_width_px),
+        seconds_per_megapixel=round(seconds_per_megapixel(upscaler), 4),
+    )
+
+
+def _group(
+    upscalers: Sequence[Upscaler], scale: int, way: DegradationName, only: DegradationName | None
+) -> list[Upscaler]:
+    """Who is scored at this scale on LR made this way; bicubic where anyone else is."""
+    at_scale = [u for u in upscalers if u.scale == scale]
+    if only or way == "bicubic":
+        return at_scale if way == (only or "bicubic") else []
+    published = [u for u in at_scale if any(s.degradation == way for s in u.manifest.scores)]
+    return [u for u in at_scale if published and (u in published or u.manifest.family == BASELINE)]
+
+
+def _names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    manifest = checkpoint.manifest
+    return manifest.family, manifest.name, f"{manifest.family}@{manifest.version}", manifest.label
+
+
+def _place(checkpoint: Checkpoint) -> tuple[int, bool, str, int]:
+    manifest = checkpoint.manifest
+    return manifest.scale, manifest.family != BASELINE, manifest.family, manifest.version
+
+
+def _label(checkpoint: Checkpoint) -> str:
+    return checkpoint.manifest.label
+
+
+def _counted(pairs: Iterable[Pair], count: Callable[[int], object], step: int) -> Iterator[Pair]:
+    for pair in pairs:
+        yield pair
+        count(step)

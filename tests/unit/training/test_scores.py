@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from tests.unit.training.conftest import soft_noise
-from training.scores import luma, psnr_db, ssim, without_border
+from training.dataset import DatasetError, Pair
+from training.degradation import matlab_bicubic
+from training.scores import Reference, luma, psnr_db, ssim, without_border
+from training.stlpips import st_lpips
 
 
 def test_luma_spans_the_studio_swing() -> None:
@@ -43,3 +46,46 @@ def test_ssim_is_one_for_equal_planes_and_falls_with_noise() -> None:
 
 def test_the_border_is_left_out_on_each_side() -> None:
     np.testing.assert_array_equal(without_border(np.arange(25.0).reshape(5, 5), 2), [[12.0]])
+
+
+def a_pair(height: int = 60, width: int = 48, scale: int = 2) -> Pair:
+    hr = soft_noise(3, height, width)
+    return Pair("picture.png", matlab_bicubic(hr, scale), hr)
+
+
+def test_rgb_psnr_and_consistency_by_their_definitions() -> None:
+    pair = a_pair()
+    sr = pair.hr.copy()
+    sr[:2] = 0  # in the border, which PSNR does not see and LR-consistency does
+    sr[10:20, 10:20, 2] ^= 8
+    measures = Reference(pair, "bicubic", {}).compared(sr)
+    inner = np.s_[2:-2, 2:-2]
+    error = (pair.hr[inner].astype(float) - sr[inner].astype(float)) ** 2
+    assert measures["rgb_psnr_db"] == pytest.approx(10 * math.log10(255**2 / error.mean()))
+    error = (matlab_bicubic(sr, 2).astype(float) - pair.lr.astype(float)) ** 2
+    assert measures["lr_psnr_db"] == pytest.approx(10 * math.log10(255**2 / error.mean()))
+    assert measures["psnr_db"] > measures["rgb_psnr_db"], "luma hardly sees blue"
+    assert set(measures) == {"psnr_db", "ssim", "rgb_psnr_db", "lr_psnr_db"}
+
+
+def test_the_true_picture_has_the_best_of_all_scores() -> None:
+    pair, metric = a_pair(), st_lpips()
+    assert metric is not None
+    measures = Reference(pair, "bicubic", {"st_lpips": metric}).compared(pair.hr)
+    assert measures.pop("ssim") == pytest.approx(1.0)
+    assert measures == {
+        "psnr_db": math.inf,
+        "rgb_psnr_db": math.inf,
+        "lr_psnr_db": math.inf,
+        "st_lpips": 0.0,
+    }
+
+
+def test_consistency_is_measured_only_with_what_bicubic_made() -> None:
+    pair = a_pair()
+    assert "lr_psnr_db" not in Reference(pair, "photo", {}).compared(pair.hr)
+
+
+def test_a_tiny_picture_is_refused_by_name() -> None:
+    with pytest.raises(DatasetError, match=r"picture\.png is too small to be scored: use pictures of 21 px"):
+        Reference(a_pair(20, 48), "bicubic", {})
