@@ -2,21 +2,24 @@
 
 Standard library only, so that every process (the gateway has no torch) can read it.
 A version is `<folder>/<name>/<version>/` with `model.safetensors` and `manifest.json`, the layout of
-Triton's model repository; `<folder>/aliases.json` says which version of a name is in production:
-`{"espcn-x4": {"production": 1}}`. Without an entry the highest version is.
+Triton's model repository; `<folder>/aliases.json` says which version of a name is in production
+(`sr_models.aliases`). Without an entry the highest version is.
 """
 
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+from sr_models.aliases import ALIASES_FILE as ALIASES_FILE
+from sr_models.aliases import Alias, AliasesError, read
+
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
-ALIASES_FILE = "aliases.json"
 SCHEMA_VERSION = 1
 AUTO = "auto"
 """The model name that lets the service choose the family."""
@@ -169,28 +172,59 @@ class CheckpointFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def checkpoints(self) -> list[Checkpoint]:
-        """Every version of every name, ordered by name, then version.
+    def versions(self) -> dict[str, list[int]]:
+        """The versions of each name, both in order; no manifest is read."""
+        found = defaultdict[str, list[int]](list)
+        for manifest_path in self.path.glob(f"*/*/{MANIFEST_FILE}"):
+            if version := _version_of(manifest_path.parent):
+                found[manifest_path.parent.parent.name].append(version)
+        return {name: sorted(found[name]) for name in sorted(found)}
 
-        Raises ManifestError if a manifest is unreadable or names another place than its own.
-        """
+    def version(self, name: str, version: int) -> Checkpoint:
+        """That version. Raises ManifestError if its manifest is unreadable or names another place than its own."""
+        return self._read(self.path / name / str(version))
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Every version of every name, ordered by name, then version. Raises ManifestError as `version` does."""
         return [
-            self._read(manifest_path.parent)
-            for manifest_path in sorted(
-                self.path.glob(f"*/*/{MANIFEST_FILE}"),
-                key=lambda p: (p.parent.parent.name, _version_of(p.parent)),
-            )
-            if _version_of(manifest_path.parent) > 0
+            self.version(name, version) for name, of_name in self.versions().items() for version in of_name
         ]
 
-    def production(self) -> list[Checkpoint]:
-        """The version in production of each name, ordered by name."""
-        latest = {c.manifest.name: c for c in self.checkpoints()}
+    def production(self, family: str | None = None) -> list[Checkpoint]:
+        """The version in production of each name, or of each name of one family, ordered by name.
+
+        No other version is read: what is wrong with one does not concern whoever is served.
+        Raises ManifestError as `version` does.
+        """
         aliases = self._aliases()
         return [
-            self._read(self.path / name / str(aliases[name])) if name in aliases else checkpoint
-            for name, checkpoint in latest.items()
+            self._in_production(name, published, aliases)
+            for name, published in self.versions().items()
+            if family in (None, _family_of(name))
         ]
+
+    def production_version(self, name: str) -> int | None:
+        """The number of the name's version in production; None where nothing is published, or not what the table names."""
+        published, alias = self.versions().get(name, []), self._aliases().get(name)
+        version = alias.production if alias else max(published, default=0)
+        return version if version in published else None
+
+    def named(self, label: str) -> Checkpoint:
+        """`espcn-x4`: its version in production; `espcn-x4@2`: that one.
+
+        Raises ModelNotFoundError if it is not published, ManifestError as `version` does.
+        """
+        name, at, version = label.partition("@")
+        published = self.versions().get(name)
+        if not published:
+            names = ", ".join(self.versions()) or "none"
+            raise ModelNotFoundError(f"no model {name!r} is published; there are: {names}")
+        if not at:
+            return self._in_production(name, published, self._aliases())
+        if version not in map(str, published):
+            there = ", ".join(f"{name}@{number}" for number in published)
+            raise ModelNotFoundError(f"{label} is not published; there are: {there}")
+        return self.version(name, int(version))
 
     def find(self, model: str, scale: int) -> Checkpoint:
         """The checkpoint that a request for `model` at `scale` means.
@@ -205,10 +239,7 @@ class CheckpointFolder:
             if not at_scale:
                 raise ScaleNotFoundError(f"no model is published at scale {scale}")
             return max(at_scale, key=lambda c: c.manifest.psnr_db("Set5") or 0.0)
-        known = self.checkpoints() if version else self.production()
-        of_family = [c for c in known if c.manifest.family == family]
-        if version:
-            of_family = [c for c in of_family if str(c.manifest.version) == version]
+        of_family = self._numbered(family, version) if version else self.production(family)
         if not of_family:
             raise ModelNotFoundError(f"no model {model!r} is published")
         for checkpoint in of_family:
@@ -217,23 +248,34 @@ class CheckpointFolder:
         scales = ", ".join(str(c.manifest.scale) for c in of_family)
         raise ScaleNotFoundError(f"model {model!r} is published at scale {scales}, not {scale}")
 
-    def _aliases(self) -> dict[str, int]:
-        path = self.path / ALIASES_FILE
-        if not path.exists():
-            return {}
+    def _numbered(self, family: str, version: str) -> list[Checkpoint]:
+        """The versions of that number."""
+        return [
+            self.version(name, int(version))
+            for name, published in self.versions().items()
+            if family == _family_of(name) and version in map(str, published)
+        ]
+
+    def _in_production(self, name: str, published: list[int], aliases: Mapping[str, Alias]) -> Checkpoint:
+        version = aliases[name].production if name in aliases else published[-1]
+        if version not in published:
+            raise ManifestError(
+                f"{self.path / ALIASES_FILE} puts {name}@{version} in production, which is not published: "
+                "promote another version with `enlarger models promote`"
+            )
+        return self.version(name, version)
+
+    def _aliases(self) -> dict[str, Alias]:
         try:
-            return {
-                name: int(of_name["production"])
-                for name, of_name in json.loads(path.read_text("utf-8")).items()
-            }
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ManifestError(f"{path} is not an alias table: {error}") from error
+            return read(self.path)
+        except AliasesError as error:
+            raise ManifestError(str(error)) from error
 
     def _read(self, folder: Path) -> Checkpoint:
         path = folder / MANIFEST_FILE
         try:
             manifest = Manifest.from_json(path.read_text("utf-8"))
-        except (OSError, ManifestError) as error:
+        except (OSError, UnicodeDecodeError, ManifestError) as error:
             raise ManifestError(f"{path}: {error}") from error
         if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
             raise ManifestError(f"{path} describes {manifest.label}, not {folder.parent.name}@{folder.name}")
@@ -243,3 +285,8 @@ class CheckpointFolder:
 def _version_of(folder: Path) -> int:
     """The folder's version, or 0 where its name is not one."""
     return int(folder.name) if re.fullmatch(r"[1-9][0-9]*", folder.name) else 0
+
+
+def _family_of(name: str) -> str:
+    """The family in `<family>-x<scale>`."""
+    return name.rpartition("-x")[0]
