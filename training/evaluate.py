@@ -13,10 +13,7 @@ from sr_models.cost import multiply_adds
 from sr_models.manifest import Checkpoint, CheckpointFolder, DegradationName, Score
 from sr_models.upscaler import Upscaler
 from training.dataset import DatasetError, Pair, picture_paths, read_pairs
-from training.score_table import BENCHMARKS as BENCHMARKS
-from training.score_table import Row
-from training.score_table import as_json as as_json
-from training.score_table import as_markdown as as_markdown
+from training.score_table import BENCHMARKS, Row
 from training.scores import PROTOCOLS, Reference
 from training.stlpips import PerceptualDistance, st_lpips
 

@@ -29,6 +29,7 @@ from training.losses import ADVERSARIAL_LOSSES, lr_distance
 from training.moving_average import MovingAverage
 from training.perceptual import PerceptualLoss, load_features
 from training.pixel_loop import SAVE_EVERY_S
+from training.prefetch import prefetched
 from training.progress import Progress
 from training.recipe import GanRecipe
 from training.run_state import RunState, loaded
@@ -91,15 +92,20 @@ def train_gan(
     perceptual = _perceptual_loss(recipe, perceptual_weights).to(device)
     generate, judge = accelerator.prepare(generator, discriminator)
     guard = DivergenceGuard()
-    progress = Progress(recipe, average.network, validation_pairs(validate, recipe.scale), curve, out)
+    progress = Progress(recipe, average.network, validation_pairs(recipe, data, validate), curve, out)
     started = last_saved = time.monotonic()
-    with Interruption() as interruption, progress.shown(step, accelerator.is_main_process):
-        while step < recipe.all_steps and not stop_requested(interruption, accelerator):
+    with (
+        Interruption() as interruption,
+        progress.shown(step, accelerator.is_main_process),
+        prefetched(photographs.batch, step, recipe.all_steps) as batches,
+    ):
+        for step, (lr_NCHW, hr_NCHW) in batches:
+            if stop_requested(interruption, accelerator):
+                break
             rate = recipe.learning_rate_at(step)
             optimizer.param_groups[0]["lr"] = rate
             opposing.param_groups[0]["lr"] = rate * recipe.discriminator_rate / recipe.learning_rate
 
-            lr_NCHW, hr_NCHW = photographs.batch(step)
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 sr_NCHW = generate(lr_NCHW).float()
                 discriminator.requires_grad_(False)

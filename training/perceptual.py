@@ -48,7 +48,7 @@ class VGGFeatures(nn.Module):
         self._names, self._seen = names, seen
         for name in names:
             weight = tensors[f"{name}.weight"].float()
-            convolution = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], padding=1)
+            convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
             convolution.load_state_dict({"weight": weight, "bias": tensors[f"{name}.bias"].float()})
             self.add_module(name, convolution)
         self.eval().requires_grad_(False)

@@ -23,6 +23,7 @@ from training.interruption import Interruption, stop_requested
 from training.losses import PIXEL_LOSSES
 from training.moving_average import MovingAverage
 from training.muon import Muon
+from training.prefetch import prefetched
 from training.progress import Progress
 from training.recipe import PixelRecipe
 from training.run_state import RunState, loaded
@@ -84,16 +85,21 @@ def train(
     distance = PIXEL_LOSSES[recipe.loss]
     parallel = accelerator.prepare(network)
     guard = DivergenceGuard()
-    progress = Progress(recipe, average.network, validation_pairs(validate, recipe.scale), curve, out)
+    progress = Progress(recipe, average.network, validation_pairs(recipe, data, validate), curve, out)
     started = last_saved = time.monotonic()
-    with Interruption() as interruption, progress.shown(step, accelerator.is_main_process):
-        while step < recipe.all_steps and not stop_requested(interruption, accelerator):
+    with (
+        Interruption() as interruption,
+        progress.shown(step, accelerator.is_main_process),
+        prefetched(photographs.batch, step, recipe.all_steps) as batches,
+    ):
+        for step, (lr_NCHW, hr_NCHW) in batches:
+            if stop_requested(interruption, accelerator):
+                break
             polishing = step >= recipe.steps
             rate = recipe.learning_rate_at(step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            lr_NCHW, hr_NCHW = photographs.batch(step)
             parallel.train(not polishing)
             in_bfloat16 = recipe.precision == "bfloat16" and not polishing
             with torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16):

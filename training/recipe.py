@@ -10,9 +10,7 @@ from typing import Any, Literal, cast
 
 from torch import nn
 
-from sr_models.manifest import ColourMode, Manifest
-
-Degradation = Literal["bicubic", "gaussian", "photo"]
+from sr_models.manifest import ColourMode, DegradationName, Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +31,7 @@ class Recipe:
     """LR pixels that a tile needs on each side."""
     start_from: str | None = None
     """The published version whose weights the run begins with, as `<family>-x<scale>@<version>`; None: from scratch."""
-    degradation: Degradation = "bicubic"
+    degradation: DegradationName = "bicubic"
     """How LR is made from HR."""
     steps: int
     """Updates under the first cosine."""

@@ -67,7 +67,8 @@ def _row(upscaler: Upscaler, pair: Pair) -> UInt8Array:
 
 def _bicubic(lr_HWC: UInt8Array, scale: int) -> UInt8Array:
     larger = Bicubic(scale)(torch.from_numpy(lr_HWC.copy()).permute(2, 0, 1)[None].float())
-    return larger[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+    samples: UInt8Array = larger[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+    return samples
 
 
 def _most_detailed(lr_HWC: UInt8Array) -> tuple[int, int]:

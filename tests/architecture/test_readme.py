@@ -9,7 +9,11 @@ README = Path(__file__).parents[2] / "README.md"
 
 def row(manifest: Manifest) -> str:
     """A published version's line in the README's table of models."""
-    scores = {score.benchmark: f"{score.psnr_db:.2f} / {score.ssim:.4f}" for score in manifest.scores}
+    scores = {
+        score.benchmark: f"{score.psnr_db:.2f} / {score.ssim:.4f}"
+        for score in manifest.scores
+        if score.degradation == "bicubic"
+    }
     return (
         f"| {manifest.family} | {manifest.scale} | {scores['Set5']} | {scores['Set14']} | {scores['B100']} |"
     )

@@ -1,5 +1,7 @@
 """ESPCN's published checkpoints."""
 
+from dataclasses import replace
+
 from training.recipe import PixelRecipe
 
 
@@ -16,6 +18,11 @@ def espcn_x3() -> PixelRecipe:
 def espcn_x4() -> PixelRecipe:
     """The run behind `espcn-x4`."""
     return _espcn(4, steps=50_000)
+
+
+def espcn_x3_short() -> PixelRecipe:
+    """A few minutes on a CPU, to see the whole path from photographs to the service."""
+    return replace(_espcn(3, steps=2_500), polish_steps=500)
 
 
 def _espcn(scale: int, steps: int) -> PixelRecipe:

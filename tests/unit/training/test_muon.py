@@ -34,7 +34,7 @@ def test_it_fits_a_linear_map_and_its_bias() -> None:
         optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 300)
         loss = (network(x) - truth(x)).square().mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     assert loss.item() < first / 1000
 

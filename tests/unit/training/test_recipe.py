@@ -1,10 +1,12 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from sr_models.catalog import build
 from tests.unit.training.conftest import tiny_recipe
-from training.__main__ import RECIPES
+from training.recipe import GanRecipe, PixelRecipe, recipe_from
+from training.recipes.catalog import RECIPES
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing_twice() -> None:
@@ -28,6 +30,26 @@ def test_a_recipe_describes_its_checkpoint(name: str) -> None:
     recipe = RECIPES[name]()
     network = build(recipe.architecture, recipe.hyperparameters)
     manifest = recipe.manifest(network)
-    assert recipe.name == manifest.name == name
+    assert recipe.name == manifest.name == name.removesuffix("-short")
     assert manifest.halo_px <= manifest.receptive_radius_px
     assert manifest.parameters == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_survives_the_manifest(name: str) -> None:
+    recipe = RECIPES[name]()
+    again = recipe_from(json.loads(json.dumps(asdict(recipe))))
+    assert again == recipe
+    assert isinstance(again, GanRecipe) == name.startswith("srgan")
+
+
+def test_the_large_edsr_is_the_paper_s() -> None:
+    network = build("edsr", RECIPES["edsr-x4"]().hyperparameters)
+    assert sum(p.numel() for p in network.parameters()) == 43_089_923
+
+
+def test_a_misspelt_recipe_is_refused() -> None:
+    fields = asdict(tiny_recipe()) | {"learning_ratte": 1.0}
+    with pytest.raises(TypeError, match="learning_ratte"):
+        recipe_from(fields)
+    assert isinstance(recipe_from(asdict(tiny_recipe())), PixelRecipe)
