@@ -1,22 +1,42 @@
 """Publish the weights of a finished run as the next version of its checkpoint."""
 
+import copy
+import os
 import shutil
-import tempfile
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from sr_models import aliases
+from sr_models.aliases import Alias, AliasesError
+from sr_models.batch_norm import fold_batch_norms
 from sr_models.bicubic import Bicubic
 from sr_models.catalog import build
 from sr_models.checkpoint import write
-from sr_models.manifest import MANIFEST_FILE, Checkpoint, CheckpointFolder, Manifest
+from sr_models.manifest import (
+    MANIFEST_FILE,
+    Checkpoint,
+    CheckpointFolder,
+    DegradationName,
+    Manifest,
+    ManifestError,
+)
 from sr_models.upscaler import Upscaler
-from training.evaluate import score_all
+from training.dataset import read_pairs
+from training.evaluate import present_benchmarks, score, score_all
+from training.halo import halo_px
 from training.recipe import recipe_from
 from training.run_state import RunState
+
+FLOAT16_COST_DB = 0.01
+"""Weights are stored as float16 where no set's luma PSNR moves by so much."""
+
+UNFINISHED_FOLDER = ".unfinished"
+"""Beside the names: where a version is until it is whole."""
 
 
 class ReleaseError(ValueError):
@@ -49,7 +69,8 @@ def release_run(run: Path, benchmarks: Path, published: Path, licence: str, term
         "weights": "the moving average at the last step; no step was chosen by a benchmark",
     }
     manifest = replace(recipe.manifest(network), licence=licence)
-    return publish(manifest, network, training, benchmarks, published)
+    degradations = list(dict.fromkeys(("bicubic", recipe.degradation)))
+    return publish(manifest, network, training, benchmarks, published, degradations)
 
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:
@@ -76,33 +97,120 @@ def bicubic_manifest(scale: int) -> Manifest:
 
 
 def publish(
-    manifest: Manifest, network: nn.Module, training: Mapping[str, Any], benchmarks: Path, published: Path
+    manifest: Manifest,
+    network: nn.Module,
+    training: Mapping[str, Any],
+    benchmarks: Path,
+    published: Path,
+    degradations: Sequence[DegradationName] = ("bicubic",),
 ) -> Checkpoint:
-    """Score the network and publish it as the version after the highest, in one move; no version is ever replaced."""
-    versions = [
-        c.manifest.version
-        for c in CheckpointFolder(published).checkpoints()
-        if c.manifest.name == manifest.name
-    ]
-    version = max(versions, default=0) + 1
-    scores = score_all(Upscaler(network, manifest), benchmarks)
-    of_name = published / manifest.name
-    of_name.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=of_name))
+    """Score the network and publish it as the version after the highest, in one move; no version is ever replaced.
+
+    It is in production where no version of its name was; otherwise that one stays.
+    `degradations`: the ways of making LR that it is scored by.
+    Raises ReleaseError where it cannot be written, DatasetError if no benchmark set is there.
+    """
+    form = _as_stored(replace(manifest, training=training), network, benchmarks, degradations)
     try:
-        sha256, size_bytes = write(unfinished, network)
-        manifest = replace(
-            manifest,
-            version=version,
-            weights_sha256=sha256,
-            weights_bytes=size_bytes,
-            training=training,
-            scores=scores,
-        )
-        (unfinished / MANIFEST_FILE).write_text(manifest.to_json(), "utf-8")
-        unfinished.chmod(0o755)
-        folder = of_name / str(version)
-        unfinished.rename(folder)  # fails where another release took the number meanwhile
+        published.mkdir(parents=True, exist_ok=True)
+        with aliases.locked(published):
+            return _written(form, published)
+    except (OSError, AliasesError, ManifestError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ReleaseError(
+            f"nothing was released: {reason}; make {published} writable, with room for the weights, and release again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _StoredForm:
+    """A network as users will get it."""
+
+    network: nn.Module
+    dtype: torch.dtype | None
+    """What its weights are stored as; None as they are."""
+    manifest: Manifest
+    """With the halo and the scores of these very weights."""
+
+
+def _as_stored(
+    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
+) -> _StoredForm:
+    """With weights of half the size, unless a score moves by that."""
+    rounded = _rounded(network)
+    if manifest.parameters and all(p.isfinite().all() for p in rounded.parameters()):
+        measured = _measured(manifest, rounded, benchmarks, degradations)
+        exact_dbs = _psnr_dbs(measured, network, benchmarks, degradations)
+        if all(_close(s.psnr_db, exact_db) for s, exact_db in zip(measured.scores, exact_dbs, strict=True)):
+            return _StoredForm(rounded, torch.float16, measured)
+    return _StoredForm(network, None, _measured(manifest, network, benchmarks, degradations))
+
+
+@torch.no_grad()
+def _rounded(network: nn.Module) -> nn.Module:
+    """The network with trained weights that float16 holds exactly; `sr_models.checkpoint.write` stores no others as such."""
+    rounded = copy.deepcopy(network)
+    for parameter in rounded.parameters():
+        parameter.copy_(parameter.half())
+    return rounded
+
+
+def _close(a_db: float, b_db: float) -> bool:
+    return (
+        a_db == b_db or abs(a_db - b_db) < FLOAT16_COST_DB
+    )  # both are infinite for a picture without detail
+
+
+def _measured(
+    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
+) -> Manifest:
+    """The manifest with halo and scores."""
+    network = fold_batch_norms(network)
+    manifest = replace(manifest, halo_px=halo_px(Upscaler(network, manifest), benchmarks))
+    upscaler = Upscaler(network, manifest)
+    scores = [score for way in degradations for score in score_all(upscaler, benchmarks, way)]
+    return replace(manifest, scores=tuple(scores))
+
+
+def _psnr_dbs(
+    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
+) -> list[float]:
+    """The luma PSNR of each of `_measured`'s scores, without what takes more time."""
+    upscaler = Upscaler(fold_batch_norms(network), manifest)
+    return [
+        score(upscaler, read_pairs(benchmarks / benchmark, manifest.scale, way), benchmark, way).psnr_db
+        for way in degradations
+        for benchmark in present_benchmarks(benchmarks)
+    ]
+
+
+def _written(form: _StoredForm, published: Path) -> Checkpoint:
+    """Publish it; to be called under the lock of `sr_models.aliases`, so that no other release takes the number."""
+    folder, name = CheckpointFolder(published), form.manifest.name
+    version = max(folder.versions().get(name, []), default=0) + 1
+    unfinished = published / UNFINISHED_FOLDER
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a release that was killed
+    unfinished.mkdir()
+    try:
+        sha256, size_bytes = write(unfinished, form.network, form.dtype)
+        manifest = replace(form.manifest, version=version, weights_sha256=sha256, weights_bytes=size_bytes)
+        with (unfinished / MANIFEST_FILE).open("w", encoding="utf-8") as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        # Before the version can be seen: without an entry the highest is in production.
+        _pin(published, name, folder.production_version(name) or version)
+        place = published / name / str(version)
+        place.parent.mkdir(exist_ok=True)
+        unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Checkpoint(manifest, folder)
+    return Checkpoint(manifest, place)
+
+
+def _pin(published: Path, name: str, version: int) -> None:
+    """Let the table of versions in production name this one."""
+    table = aliases.read(published)
+    alias = table.get(name)
+    if alias is None or alias.production != version:
+        aliases.write(published, {**table, name: Alias(version, alias.previous if alias else ())})
