@@ -49,6 +49,7 @@ def train_gan(
     `perceptual_weights`: of the network whose features are compared. The rest is as in `training.pixel_loop.train`, and
     PerceptualWeightsError is raised where those weights cannot be used.
     """
+    torch.set_flush_denormal(True)  # as in training.pixel_loop
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device = accelerator.device
     photographs = TrainingData(recipe, data, device, accelerator.process_index, accelerator.num_processes)
