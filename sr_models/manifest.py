@@ -23,6 +23,8 @@ WEIGHTS_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
 AUTO = "auto"
 """The model name that lets the service choose the family."""
+AUTO_MAX_PARAMETERS = 5_000_000
+"""`auto` never takes a larger network, whose seconds a megapixel on a CPU nobody would expect: see docs/models.md."""
 
 ColourMode = Literal["luma", "rgb"]
 DegradationName = Literal["bicubic", "gaussian", "photo"]
@@ -230,12 +232,16 @@ class CheckpointFolder:
         """The checkpoint that a request for `model` at `scale` means.
 
         `model` is a family (`espcn`: its version in production), a family with a version
-        (`espcn@1`), or `auto`: the family with the best luma PSNR on Set5 at that scale.
+        (`espcn@1`), or `auto`: the family with the best luma PSNR on Set5 at that scale, of those with at most `AUTO_MAX_PARAMETERS`.
         Raises ModelNotFoundError, or ScaleNotFoundError where only the scale is missing.
         """
         family, _, version = model.partition("@")
         if family == AUTO and not version:
-            at_scale = [c for c in self.production() if c.manifest.scale == scale]
+            at_scale = [
+                c
+                for c in self.production()
+                if c.manifest.scale == scale and c.manifest.parameters <= AUTO_MAX_PARAMETERS
+            ]
             if not at_scale:
                 raise ScaleNotFoundError(f"no model is published at scale {scale}")
             return max(at_scale, key=lambda c: c.manifest.psnr_db("Set5") or 0.0)

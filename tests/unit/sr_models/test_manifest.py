@@ -6,6 +6,7 @@ import pytest
 
 from sr_models.manifest import (
     ALIASES_FILE,
+    AUTO_MAX_PARAMETERS,
     CheckpointFolder,
     Manifest,
     ManifestError,
@@ -84,6 +85,16 @@ def test_auto_is_the_family_with_the_best_score(tmp_path: Path) -> None:
     assert folder.find("auto", 3).manifest.family == "bicubic"
     with pytest.raises(ScaleNotFoundError):
         folder.find("auto", 4)
+
+
+def test_auto_never_takes_a_huge_network(tmp_path: Path) -> None:
+    publish(tmp_path, "bicubic", psnr_db=28.0)
+    huge = publish(tmp_path, "espcn", psnr_db=40.0)
+    manifest = replace(huge.manifest, parameters=AUTO_MAX_PARAMETERS + 1)
+    (huge.folder / "manifest.json").write_text(manifest.to_json(), "utf-8")
+    folder = CheckpointFolder(tmp_path)
+    assert folder.find("auto", 2).manifest.family == "bicubic"
+    assert folder.find("espcn", 2).manifest.parameters > AUTO_MAX_PARAMETERS
 
 
 @pytest.mark.parametrize(
