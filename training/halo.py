@@ -20,8 +20,8 @@ NARROW_RADIUS_PX = 8
 """Networks that see no further get their whole radius: there is little to save."""
 STEP_PX = 4
 """Halos are tried in multiples of it."""
-PICTURES = 4
-"""From each benchmark set, the first ones, and of each its middle."""
+PICTURES = 20
+"""From each benchmark set, the first ones, and of each its middle: 19 s for EDSR-baseline x2 on one core."""
 CROP_MARGIN_PX = 12
 """A crop reaches further than the receptive radius from the cut, so that its own border changes nothing there."""
 
