@@ -15,12 +15,12 @@ def edsr_baseline_x2() -> PixelRecipe:
 
 def edsr_baseline_x3() -> PixelRecipe:
     """The run behind `edsr-baseline-x3`."""
-    return _baseline(3, steps=2_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+    return _baseline(3, steps=1_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
 
 
 def edsr_baseline_x4() -> PixelRecipe:
     """The run behind `edsr-baseline-x4`."""
-    return _baseline(4, steps=3_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+    return _baseline(4, steps=2_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
 
 
 def edsr_baseline_x4_short() -> PixelRecipe:
@@ -33,7 +33,7 @@ def edsr_photo_x4() -> PixelRecipe:
     return _baseline(
         4,
         family="edsr-photo",
-        steps=1_200,
+        steps=600,
         learning_rate=5e-4,
         start_from="edsr-baseline-x4@1",
         degradation="photo",
