@@ -18,7 +18,7 @@ class Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "image": Subcommand("enlarger.commands.image", "Enlarge pictures here, without a server."),
-    "models": Subcommand("enlarger.commands.models", "List the published models."),
+    "models": Subcommand("enlarger.commands.models", "List, check and promote the published models."),
     "up": Subcommand("enlarger.commands.up", "Run the whole service on this machine."),
 }
 

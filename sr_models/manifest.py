@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from sr_models.aliases import ALIASES_FILE as ALIASES_FILE
-from sr_models.aliases import Alias, AliasesError, read
+from sr_models.aliases import ALIASES_FILE, Alias, AliasesError, read
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -1,4 +1,4 @@
-"""The command line: `python -m training run`, `evaluate`, `release` and `fetch`."""
+"""The command line: `python -m training run`, `evaluate`, `release`, `export` and `fetch`."""
 
 import os
 
@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import click
 
 from training.evaluate_command import evaluate_command
+from training.export_command import export_command
 from training.fetch import fetch
 from training.release_command import release_bicubic_command, release_command
 from training.run_command import run_command
@@ -22,6 +23,7 @@ main.add_command(run_command)
 main.add_command(evaluate_command)
 main.add_command(release_command)
 main.add_command(release_bicubic_command)
+main.add_command(export_command)
 main.add_command(fetch)
 
 

@@ -48,7 +48,9 @@ def train(
     Raises DatasetError for unusable photographs, BeginningError or RunStateError where the run cannot begin or go on,
     FloatingPointError where it diverges.
     """
-    torch.set_flush_denormal(True)  # what decays towards zero (a dead feature's momentum) halved a CPU's speed
+    torch.set_flush_denormal(
+        True
+    )  # what decays towards zero (a dead feature's momentum) halved a CPU's speed
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device = accelerator.device
     photographs = TrainingData(recipe, data, device, accelerator.process_index, accelerator.num_processes)

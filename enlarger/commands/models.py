@@ -36,7 +36,7 @@ _checkpoints = click.option(
 )
 
 
-@click.group(invoke_without_command=True, short_help="List the published models.")
+@click.group(invoke_without_command=True, short_help="List, check and promote the published models.")
 @click.option(
     "--checkpoints",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -46,7 +46,7 @@ _checkpoints = click.option(
 )
 @click.pass_context
 def models(context: click.Context, checkpoints: Path) -> None:
-    """List the published models: the version in production of each, by scale.
+    """List, check and promote the published models; without a command, list the version in production of each, by scale.
 
     PSNR is on luma of Set5, in dB: more is closer to the original.
     """

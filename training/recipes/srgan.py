@@ -6,7 +6,6 @@ from typing import Any
 from training.recipe import GanRecipe
 from training.recipes.edsr import BASELINE
 
-
 PERCEPTUAL_LAYERS = {"conv2_2": 5e-4, "conv3_3": 1e-2, "conv4_3": 1e-1}
 """VGG16's features before ReLU are of very different size: from a PSNR network's result to HR it is 20 to 60, 13 to 23 and 2.5 to 3."""
 

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from service.app import build_app
 from service.limits import Limits
-from sr_models.manifest import ALIASES_FILE, CheckpointFolder, Manifest, Score
+from sr_models.aliases import ALIASES_FILE
+from sr_models.manifest import CheckpointFolder, Manifest, Score
 from tests.unit.service.pictures import encoded
 from worker.contract.blobs import BlobStore
 from worker.contract.testing import InMemoryFleet, InMemoryJobQueue

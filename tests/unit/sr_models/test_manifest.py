@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sr_models.aliases import ALIASES_FILE
 from sr_models.manifest import (
-    ALIASES_FILE,
     AUTO_MAX_PARAMETERS,
     CheckpointFolder,
     Manifest,

@@ -1,16 +1,18 @@
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner
 
 from tests.unit.training.conftest import tiny_recipe
-from training.__main__ import RECIPES, main
+from training.__main__ import main
+from training.recipes.catalog import RECIPES
 
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    monkeypatch.setitem(RECIPES, "espcn-x2", tiny_recipe)
+    monkeypatch.setitem(cast(dict[str, object], RECIPES), "espcn-x2", tiny_recipe)
     return CliRunner()
 
 
@@ -36,7 +38,7 @@ def test_from_photographs_to_a_scored_version(
         main,
         ["evaluate", "--models", "espcn", "--data", str(benchmarks), "--checkpoints", published, "--json"],
     )
-    assert [row["checkpoint"] for row in json.loads(scored.output)] == ["bicubic-x2@1", "espcn-x2@1"]
+    assert [row["checkpoint"] for row in json.loads(scored.stdout)] == ["bicubic-x2@1", "espcn-x2@1"]
 
 
 @pytest.mark.parametrize(
