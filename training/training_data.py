@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sr_models.pixels import luma_from_rgb
 from training.dataset import (
+    DatasetError,
     Pair,
     PatchSampler,
     UInt8Array,
@@ -34,9 +35,11 @@ class TrainingData:
     def __init__(
         self, recipe: Recipe, folder: Path, device: torch.device, rank: int = 0, ranks: int = 1
     ) -> None:
-        """Raises training.dataset.DatasetError for unusable photographs, ValueError for a batch that the processes cannot share."""
+        """Raises DatasetError for unusable photographs, and for batches that so many processes cannot share."""
         if recipe.batch_size % ranks:
-            raise ValueError(f"{ranks} processes cannot share batches of {recipe.batch_size}")
+            raise DatasetError(
+                f"{ranks} processes cannot share batches of {recipe.batch_size}: start a number that divides it"
+            )
         self._recipe, self._device = recipe, device
         self._share = slice(rank, None, ranks)
         self.folder, _ = split_folders(folder)
