@@ -20,7 +20,9 @@ def edsr_baseline_x3() -> PixelRecipe:
 
 def edsr_baseline_x4() -> PixelRecipe:
     """The run behind `edsr-baseline-x4`."""
-    return _baseline(4, steps=2_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+    return _baseline(
+        4, steps=2_600, learning_rate=1e-3, start_from="edsr-baseline-x2@1", patch_px=48, batch_size=4
+    )
 
 
 def edsr_baseline_x4_short() -> PixelRecipe:
@@ -59,7 +61,7 @@ def edsr_x4() -> PixelRecipe:
     )
 
 
-def _baseline(scale: int, family: str = "edsr-baseline", **fields: Any) -> PixelRecipe:
+def _baseline(scale: int, family: str = "edsr-baseline", batch_size: int = 8, **fields: Any) -> PixelRecipe:
     return PixelRecipe(
         family=family,
         architecture="edsr",
@@ -68,7 +70,7 @@ def _baseline(scale: int, family: str = "edsr-baseline", **fields: Any) -> Pixel
         halo_px=20,
         loss="l1",
         optimizer="muon",
-        batch_size=8,
+        batch_size=batch_size,
         precision="float32",
         warmup_steps=50,
         **fields,
