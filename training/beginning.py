@@ -1,5 +1,6 @@
 """How a run's network begins: fresh, or with the weights of a published version."""
 
+import logging
 from collections.abc import Callable, Iterable
 
 import torch
@@ -11,7 +12,10 @@ from sr_models.checkpoint import CheckpointError, load_unfolded
 from sr_models.edsr import EDSR
 from sr_models.manifest import CheckpointFolder, ManifestError
 from sr_models.srresnet import SRResNet
+from training.dead_features import revive_dead_features
 from training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 class BeginningError(ValueError):
@@ -24,8 +28,8 @@ def beginning(
     """The recipe's network at step 0.
 
     From another scale of the same network, every layer of the same shape is taken over: all but what makes the picture
-    larger. A SRResNet can also begin as the EDSR of its size and scale; `examples`, LR batches (N, 3, h, w), then say what
-    flows through its batch norms.
+    larger, and features that died on the way start afresh. A SRResNet can also begin as the EDSR of its size and scale; `examples`, LR batches (N, 3, h, w), say which
+    features live, and what flows through batch norms.
     Raises BeginningError where the version to start from is missing, damaged, or a different network.
     """
     torch.manual_seed(recipe.seed)
@@ -37,6 +41,8 @@ def beginning(
         earlier = SRResNet.from_edsr(earlier)
         calibrate_batch_norms(earlier, examples())
     network.load_state_dict(_taken_over(network, earlier, recipe.start_from), strict=False)
+    if isinstance(network, EDSR):
+        log.info("%d dead features start afresh", revive_dead_features(network, examples()))
     return network
 
 

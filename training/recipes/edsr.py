@@ -21,7 +21,7 @@ def edsr_baseline_x3() -> PixelRecipe:
 def edsr_baseline_x4() -> PixelRecipe:
     """The run behind `edsr-baseline-x4`."""
     return _baseline(
-        4, steps=2_600, learning_rate=1e-3, start_from="edsr-baseline-x2@1", patch_px=48, batch_size=4
+        4, steps=2_600, learning_rate=7e-4, start_from="edsr-baseline-x2@1", patch_px=48, batch_size=4
     )
 
 

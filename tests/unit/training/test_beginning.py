@@ -58,7 +58,7 @@ def test_a_fresh_network_depends_on_the_seed_alone(tmp_path: Path) -> None:
 def test_x4_starts_from_x2_but_for_what_enlarges(tmp_path: Path) -> None:
     earlier = published(tmp_path, recipe("edsr", 2, blocks=2, features=8)).state_dict()
     start = recipe("edsr", 4, "edsr-x2@1", blocks=2, features=8)
-    network = beginning(start, CheckpointFolder(tmp_path), no_examples).state_dict()
+    network = beginning(start, CheckpointFolder(tmp_path), examples).state_dict()
     for name in network:
         if name.startswith(("head.", "blocks.", "body_end.", "tail.")):
             assert torch.equal(network[name], earlier[name]), name
@@ -68,7 +68,7 @@ def test_x4_starts_from_x2_but_for_what_enlarges(tmp_path: Path) -> None:
 def test_x3_has_another_sub_pixel_layer(tmp_path: Path) -> None:
     published(tmp_path, recipe("edsr", 2, blocks=2, features=8))
     start = recipe("edsr", 3, "edsr-x2@1", blocks=2, features=8)
-    network = beginning(start, CheckpointFolder(tmp_path), no_examples)
+    network = beginning(start, CheckpointFolder(tmp_path), examples)
     assert network.state_dict()["enlarge.0.0.weight"].shape == (72, 8, 3, 3)
 
 
