@@ -79,6 +79,7 @@ def test_leaving_early_leaves_no_thread() -> None:
 def test_an_interrupted_process_ends_at_once() -> None:
     program = (
         "import signal, training.prefetch as p\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background ignores it
         "with p.prefetched(lambda step: step, 0, 10**9) as batches:\n"
         "    for step, _ in batches:\n"
         "        if step == 100: signal.raise_signal(signal.SIGINT)\n"
