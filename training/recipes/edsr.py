@@ -15,7 +15,7 @@ def edsr_baseline_x2() -> PixelRecipe:
 
 def edsr_baseline_x3() -> PixelRecipe:
     """The run behind `edsr-baseline-x3`."""
-    return _baseline(3, steps=1_500, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
+    return _baseline(3, steps=1_200, learning_rate=1e-3, start_from="edsr-baseline-x2@1")
 
 
 def edsr_baseline_x4() -> PixelRecipe:
@@ -35,7 +35,7 @@ def edsr_photo_x4() -> PixelRecipe:
     return _baseline(
         4,
         family="edsr-photo",
-        steps=600,
+        steps=500,
         learning_rate=5e-4,
         start_from="edsr-baseline-x4@1",
         degradation="photo",

@@ -12,7 +12,7 @@ PERCEPTUAL_LAYERS = {"conv2_2": 5e-4, "conv3_3": 1e-2, "conv4_3": 1e-1}
 
 def srgan_x4() -> GanRecipe:
     """The run behind `srgan-x4`: SRResNet's generator."""
-    return _gan("srgan", "srresnet", {"scale": 4}, start_from="srresnet-x4@1", steps=450)
+    return _gan("srgan", "srresnet", {"scale": 4}, start_from="srresnet-x4@1", steps=400)
 
 
 def srgan_edsr_x4() -> GanRecipe:
