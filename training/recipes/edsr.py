@@ -1,6 +1,6 @@
 """EDSR's published checkpoints, and the large network for whoever has a GPU."""
 
-from typing import Any
+from typing import Any, Literal
 
 from training.recipe import PixelRecipe
 
@@ -19,9 +19,15 @@ def edsr_baseline_x3() -> PixelRecipe:
 
 
 def edsr_baseline_x4() -> PixelRecipe:
-    """The run behind `edsr-baseline-x4`."""
+    """The run behind `edsr-baseline-x4`: a second one, from where the first ended."""
     return _baseline(
-        4, steps=2_600, learning_rate=7e-4, start_from="edsr-baseline-x2@1", patch_px=48, batch_size=4
+        4,
+        start_from="edsr-baseline-x4@1",
+        optimizer="adamw",
+        steps=6_500,
+        learning_rate=8e-4,
+        patch_px=48,
+        batch_size=4,
     )
 
 
@@ -61,7 +67,13 @@ def edsr_x4() -> PixelRecipe:
     )
 
 
-def _baseline(scale: int, family: str = "edsr-baseline", batch_size: int = 8, **fields: Any) -> PixelRecipe:
+def _baseline(
+    scale: int,
+    family: str = "edsr-baseline",
+    optimizer: Literal["muon", "adamw"] = "muon",
+    batch_size: int = 8,
+    **fields: Any,
+) -> PixelRecipe:
     return PixelRecipe(
         family=family,
         architecture="edsr",
@@ -69,7 +81,7 @@ def _baseline(scale: int, family: str = "edsr-baseline", batch_size: int = 8, **
         scale=scale,
         halo_px=20,
         loss="l1",
-        optimizer="muon",
+        optimizer=optimizer,
         batch_size=batch_size,
         precision="float32",
         warmup_steps=50,
