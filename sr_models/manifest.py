@@ -120,8 +120,8 @@ class Manifest:
         return next((s.psnr_db for s in bicubic if s.benchmark == benchmark), None)
 
     def to_json(self) -> str:
-        """The manifest as it is written to `manifest.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """The manifest as it is written to `manifest.json`. Raises ValueError for infinity and NaN, which JSON has not."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

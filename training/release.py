@@ -156,9 +156,7 @@ def _rounded(network: nn.Module) -> nn.Module:
 
 
 def _close(a_db: float, b_db: float) -> bool:
-    return (
-        a_db == b_db or abs(a_db - b_db) < FLOAT16_COST_DB
-    )  # both are infinite for a picture without detail
+    return abs(a_db - b_db) < FLOAT16_COST_DB
 
 
 def _measured(

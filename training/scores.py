@@ -4,7 +4,7 @@ HR cropped to a multiple of the scale, LR by MATLAB's bicubic rounded to 8 bits,
 8 bits, luma by BT.601, a border of `scale` pixels left out, PSNR over 255, SSIM with an 11x11
 Gaussian window of sigma 1.5 (Z. Wang et al., "Image quality assessment: from error
 visibility to structural similarity", 2004). RGB PSNR is taken from the same part, over the three colours.
-Perceptual distances and the consistency with LR are taken over the whole picture.
+Perceptual distances and the consistency with LR are taken over the whole picture. Every PSNR is at most 100 dB.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,9 @@ PROTOCOLS: Mapping[DegradationName, str] = {
 }
 """What a manifest says of its scores."""
 
+MAX_PSNR_DB = 100.0
+"""What a picture counts that is reproduced exactly, as is usual: infinity would be the mean over its whole set, and JSON has none."""
+
 _LUMA_FROM_RGB = np.array([65.481, 128.553, 24.966]) / 255.0
 
 
@@ -47,11 +50,11 @@ def luma(rgb_HWC: UInt8Array) -> Float64Array:
 
 
 def psnr_db(a: Float64Array, b: Float64Array) -> float:
-    """Peak signal-to-noise ratio in dB over a peak of 255, of planes or pictures; infinite for equal ones."""
+    """Peak signal-to-noise ratio in dB over a peak of 255, of planes or pictures; at most MAX_PSNR_DB, which equal ones have."""
     mean_squared_error = float(np.mean((a - b) ** 2))
     if mean_squared_error == 0.0:
-        return float("inf")
-    return float(10.0 * np.log10(255.0**2 / mean_squared_error))
+        return MAX_PSNR_DB
+    return min(MAX_PSNR_DB, float(10.0 * np.log10(255.0**2 / mean_squared_error)))
 
 
 def _gaussian_window() -> Float64Array:
@@ -85,6 +88,14 @@ def without_border(picture: Float64Array, border_px: int) -> Float64Array:
     return picture[border_px:-border_px, border_px:-border_px]
 
 
+def refuse_too_small(pair: Pair) -> None:
+    """Raises DatasetError for a picture that the protocol cannot score."""
+    if min(pair.hr.shape[:2]) < MIN_SIDE_PX:
+        raise DatasetError(
+            f"{pair.name} is too small to be scored: use pictures of {MIN_SIDE_PX} px and more"
+        )
+
+
 class Reference:
     """A benchmark picture that results are compared with: what does not depend on a network is computed once."""
 
@@ -92,10 +103,7 @@ class Reference:
         self, pair: Pair, degradation: DegradationName, distances: Mapping[str, PerceptualDistance]
     ) -> None:
         """`distances`: perceptual ones by the name of their field in Score. Raises DatasetError for a tiny picture."""
-        if min(pair.hr.shape[:2]) < MIN_SIDE_PX:
-            raise DatasetError(
-                f"{pair.name} is too small to be scored: use pictures of {MIN_SIDE_PX} px and more"
-            )
+        refuse_too_small(pair)
         self._scale = pair.hr.shape[0] // pair.lr.shape[0]
         # A reduction by bicubic is comparable with an LR that bicubic made, and with no other.
         self._lr = pair.lr.astype(np.float64) if degradation == "bicubic" else None

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,13 @@ def test_a_manifest_reads_what_it_wrote(tmp_path: Path) -> None:
     assert Manifest.from_json(manifest.to_json()) == manifest
     assert manifest.psnr_db("Set5") == 30.0
     assert manifest.psnr_db("B100") is None
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_what_json_has_not_is_not_written(tmp_path: Path, number: float) -> None:
+    manifest = publish(tmp_path, psnr_db=30.0).manifest
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        replace(manifest, scores=(replace(manifest.scores[0], lr_psnr_db=number),)).to_json()
 
 
 def test_a_set_may_be_scored_once_for_each_degradation(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.training.conftest import soft_noise
 from training.dataset import DatasetError, Pair
 from training.degradation import matlab_bicubic
-from training.scores import Reference, luma, psnr_db, ssim, without_border
+from training.scores import MAX_PSNR_DB, Reference, luma, psnr_db, ssim, without_border
 from training.stlpips import st_lpips
 
 
@@ -19,7 +19,11 @@ def test_luma_spans_the_studio_swing() -> None:
 def test_psnr_of_one_level_everywhere() -> None:
     plane = np.full((8, 8), 100.0)
     assert psnr_db(plane, plane + 1.0) == pytest.approx(20 * math.log10(255))
-    assert psnr_db(plane, plane) == math.inf
+
+
+def test_an_exact_picture_counts_a_hundred_decibels_and_none_more() -> None:
+    plane = np.full((8, 8), 100.0)
+    assert psnr_db(plane, plane) == psnr_db(plane, plane + 1e-9) == MAX_PSNR_DB == 100.0
 
 
 def test_ssim_by_its_definition_in_one_window() -> None:
@@ -74,9 +78,9 @@ def test_the_true_picture_has_the_best_of_all_scores() -> None:
     measures = Reference(pair, "bicubic", {"st_lpips": metric}).compared(pair.hr)
     assert measures.pop("ssim") == pytest.approx(1.0)
     assert measures == {
-        "psnr_db": math.inf,
-        "rgb_psnr_db": math.inf,
-        "lr_psnr_db": math.inf,
+        "psnr_db": MAX_PSNR_DB,
+        "rgb_psnr_db": MAX_PSNR_DB,
+        "lr_psnr_db": MAX_PSNR_DB,
         "st_lpips": 0.0,
     }
 
