@@ -10,7 +10,7 @@ from sr_models.batch_norm import calibrate_batch_norms
 from sr_models.catalog import build
 from sr_models.checkpoint import CheckpointError, load_unfolded
 from sr_models.edsr import EDSR
-from sr_models.manifest import CheckpointFolder, ManifestError
+from sr_models.manifest import CheckpointFolder, ManifestError, ModelNotFoundError
 from sr_models.srresnet import SRResNet
 from training.dead_features import revive_dead_features
 from training.recipe import Recipe
@@ -48,15 +48,14 @@ def beginning(
 
 def _published(label: str, folder: CheckpointFolder) -> nn.Module:
     try:
-        for checkpoint in folder.checkpoints():
-            if checkpoint.manifest.label == label:
-                return load_unfolded(checkpoint)
+        return load_unfolded(folder.named(label))
+    except ModelNotFoundError as error:
+        raise BeginningError(
+            f"the run starts from {label}, which is not published in {folder.path}; "
+            "release it, or name its folder with --checkpoints"
+        ) from error
     except (CheckpointError, ManifestError) as error:
         raise BeginningError(f"the run starts from {label}: {error}") from error
-    raise BeginningError(
-        f"the run starts from {label}, which is not published in {folder.path}; "
-        "release it, or name its folder with --checkpoints"
-    )
 
 
 def _taken_over(network: nn.Module, earlier: nn.Module, label: str) -> dict[str, Tensor]:
@@ -68,6 +67,6 @@ def _taken_over(network: nn.Module, earlier: nn.Module, label: str) -> dict[str,
     taken = {
         name: tensor for name, tensor in earlier.state_dict().items() if shapes.get(name) == tensor.shape
     }
-    if not any(name.startswith("blocks.") for name in taken):
-        raise BeginningError(f"{label} is of another size: not one of its blocks fits the recipe's network")
+    if not any(name.endswith("weight") and tensor.ndim == 4 for name, tensor in taken.items()):
+        raise BeginningError(f"{label} is of another size: none of its layers fits the recipe's network")
     return taken

@@ -13,6 +13,11 @@ class DivergenceGuard:
     def __init__(self) -> None:
         self._in_a_row = 0
 
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last update was left out: a state kept now would let a resumed run begin its count again."""
+        return self._in_a_row > 0
+
     def allows(self, step: int, finite: bool) -> bool:
         """Whether the step's update may be made. Raises FloatingPointError after `PATIENCE_STEPS` bad ones in a row."""
         if finite:
@@ -25,3 +30,10 @@ class DivergenceGuard:
                 f"the gradient is not finite for {PATIENCE_STEPS} steps up to {step:,}: lower the learning rate"
             )
         return False
+
+    def finished(self) -> None:
+        """Note the run's end. Raises FloatingPointError where it ends in trouble."""
+        if self.in_trouble:
+            raise FloatingPointError(
+                f"the gradient is not finite for the last {self._in_a_row} steps: lower the learning rate"
+            )

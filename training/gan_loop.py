@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Adam
 
 from sr_models.discriminator import Discriminator
-from sr_models.manifest import CheckpointFolder, default_checkpoint_folder
+from sr_models.manifest import CheckpointFolder, default_checkpoint_folder, sha256_of
 from sr_models.unet_discriminator import UNetDiscriminator
 from training.beginning import beginning
 from training.commit import current_commit
@@ -53,7 +53,9 @@ def train_gan(
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device = accelerator.device
     photographs = TrainingData(recipe, data, device, accelerator.process_index, accelerator.num_processes)
-    state = loaded(out, recipe, photographs.described)
+    perceptual = _perceptual_loss(recipe, perceptual_weights).to(device)
+    described = photographs.described | {"perceptual_sha256": sha256_of(perceptual_weights)}
+    state = loaded(out, recipe, described)
 
     generator = beginning(
         recipe, CheckpointFolder(published or default_checkpoint_folder()), photographs.examples
@@ -75,7 +77,7 @@ def train_gan(
     def saved() -> RunState:
         state = RunState(
             recipe=asdict(recipe),
-            data=photographs.described,
+            data=described,
             commit=commit,
             step=step,
             seconds=seconds + time.monotonic() - started,
@@ -85,12 +87,11 @@ def train_gan(
             optimizer=optimizer.state_dict(),
             adversary={"network": discriminator.state_dict(), "optimizer": opposing.state_dict()},
         )
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and not guard.in_trouble:
             state.save(out)
         return state
 
     adversarial = ADVERSARIAL_LOSSES[recipe.adversarial]
-    perceptual = _perceptual_loss(recipe, perceptual_weights).to(device)
     generate, judge = accelerator.prepare(generator, discriminator)
     guard = DivergenceGuard()
     progress = Progress(recipe, average.network, validation_pairs(recipe, data, validate), curve, out)
@@ -141,6 +142,8 @@ def train_gan(
             if time.monotonic() - last_saved > SAVE_EVERY_S:
                 saved()
                 last_saved = time.monotonic()
+        if step == recipe.all_steps:
+            guard.finished()
         return saved()
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 
@@ -76,34 +75,54 @@ def load_features(network: str, path: Path, last_layer: str) -> VGGFeatures:
     if last_layer not in names:
         raise ValueError(f"{network} has no layer {last_layer!r}; it has {', '.join(names)}")
     tensors = _read(path)
-    if f"{names[0]}.weight" in tensors:
-        seen = _CAFFE
-    else:
-        seen = _TORCHVISION
-        numbers = sorted(
-            int(key.split(".")[1])
-            for key in tensors
-            if key.startswith("features.") and key.endswith("weight")
-        )
-        places = dict(zip(names, numbers, strict=False))
-        tensors = {
-            f"{name}.{part}": tensors[f"features.{number}.{part}"]
-            for name, number in places.items()
-            for part in ("weight", "bias")
-        }
-    used = names[: names.index(last_layer) + 1]
-    if missing := [name for name in used if f"{name}.weight" not in tensors]:
-        raise PerceptualWeightsError(f"{path} is no {network}: {', '.join(missing)} are missing")
-    return VGGFeatures(tensors, used, seen)
+    seen = _CAFFE if f"{names[0]}.weight" in tensors else _TORCHVISION
+    if seen is _TORCHVISION:
+        tensors = _renamed(tensors, names)
+    _demand(tensors, names, network, path)
+    return VGGFeatures(tensors, names[: names.index(last_layer) + 1], seen)
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    """Under the names of VGG's layers: torchvision numbers convolutions, ReLUs and pools together, `features.0` is `conv1_1`."""
+    called, number = {}, 0
+    for name in names:
+        number += name.endswith("_1") and name != "conv1_1"  # a pool
+        called[f"features.{number}"] = name
+        number += 2  # the convolution and its ReLU
+    convolutions = (
+        (key.rpartition("."), tensor) for key, tensor in tensors.items() if key.startswith("features.")
+    )
+    return {f"{called.get(layer, layer)}.{part}": tensor for (layer, _, part), tensor in convolutions}
+
+
+def _demand(tensors: Mapping[str, Tensor], names: list[str], network: str, path: Path) -> None:
+    """Raises PerceptualWeightsError unless the file has exactly the network's convolutions, and each follows on the one before."""
+    there = {key.removesuffix(".weight") for key in tensors if key.endswith(".weight")}
+    if there != set(names):
+        wrong = ", ".join(sorted(there ^ set(names)))
+        raise PerceptualWeightsError(f"{path} is no {network}: {wrong} should be there, or should not")
+    inputs = 3
+    for name in names:
+        weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
+        if (
+            weight.ndim != 4
+            or weight.shape[1:] != (inputs, 3, 3)
+            or bias is None
+            or bias.shape != weight.shape[:1]
+        ):
+            raise PerceptualWeightsError(
+                f"{path} is no {network}: {name} has not the shape of its convolution"
+            )
+        inputs = weight.shape[0]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        tensors: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-        return tensors
-    except (OSError, SafetensorError, RuntimeError) as error:
+        tensors = torch.load(path, weights_only=True, map_location="cpu")
+        return {key: tensor for key, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    except Exception as error:  # neither reader promises a set of errors for a damaged file
         raise PerceptualWeightsError(
             f"the perceptual network's weights cannot be read from {path}: {error}; "
             "get them with `python -m training fetch vgg16`, or name them with --perceptual"

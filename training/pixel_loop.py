@@ -81,7 +81,7 @@ def train(
             average=average.network.state_dict(),
             optimizer=optimizer.state_dict(),
         )
-        if accelerator.is_main_process:
+        if accelerator.is_main_process and not guard.in_trouble:
             state.save(out)
         return state
 
@@ -120,6 +120,8 @@ def train(
             if time.monotonic() - last_saved > SAVE_EVERY_S:
                 saved()
                 last_saved = time.monotonic()
+        if step == recipe.all_steps:
+            guard.finished()
         return saved()
 
 

@@ -122,7 +122,7 @@ class PixelRecipe(Recipe):
 class GanRecipe(Recipe):
     """A run whose generator also has to convince a discriminator.
 
-    The generator's loss is the sum of its parts times their weights; a part with weight 0 is not computed.
+    The generator's loss is the sum of its parts times their weights.
     """
 
     pixel_weight: float

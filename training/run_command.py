@@ -15,6 +15,7 @@ from training.perceptual import PerceptualWeightsError
 from training.pixel_loop import train
 from training.recipe import GanRecipe
 from training.recipes.catalog import RECIPES
+from training.run_folder import claimed, is_first_process
 from training.run_state import RunStateError
 from training.vgg16_weights import default_vgg16_path
 
@@ -66,13 +67,14 @@ def run_command(
         torch.set_num_threads(threads)
     out = out or Path("runs") / recipe
     chosen = RECIPES[recipe]()
-    if start_from:
+    if start_from is not None:
         chosen = replace(chosen, start_from=None if start_from == "none" else start_from)
     try:
-        if isinstance(chosen, GanRecipe):
-            state = train_gan(chosen, data, out, perceptual, validate, checkpoints)
-        else:
-            state = train(chosen, data, out, validate, checkpoints)
+        with claimed(out):
+            if isinstance(chosen, GanRecipe):
+                state = train_gan(chosen, data, out, perceptual, validate, checkpoints)
+            else:
+                state = train(chosen, data, out, validate, checkpoints)
     except (
         BeginningError,
         DatasetError,
@@ -81,6 +83,10 @@ def run_command(
         RunStateError,
     ) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:  # of the curve, the crops or TensorBoard: the disk may be full
+        raise click.ClickException(f"{error}; the same command goes on from the last saved state") from error
+    if not is_first_process():
+        return
     if state.step < chosen.all_steps:
         click.echo(
             f"Stopped at step {state.step:,} of {chosen.all_steps:,}; the same command goes on from there."

@@ -33,7 +33,9 @@ def draw_curve(curve: Sequence[dict[str, float]], title: str, path: Path) -> Non
         beside = axes.twinx()
         beside.plot([p["step"] for p in validated], [p["psnr_db"] for p in validated], color="tab:blue")
         beside.set_ylabel("validation, luma PSNR in dB", color="tab:blue")
-    figure.savefig(path, dpi=100)
+    partial = path.with_suffix(".partial")
+    figure.savefig(partial, dpi=100, format="png")
+    partial.replace(path)
 
 
 def draw_crops(upscaler: Upscaler, pairs: Sequence[Pair], path: Path) -> None:

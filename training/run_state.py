@@ -7,7 +7,7 @@ draws follows from the recipe's seed and the step alone, so that no generator's 
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast, get_origin
 
 import torch
 from torch import Tensor
@@ -69,9 +69,16 @@ class RunState:
         if not path.exists():
             return None
         try:
-            return cls(**torch.load(path, weights_only=True, map_location="cpu"))
+            state = cls(**torch.load(path, weights_only=True, map_location="cpu"))
         except Exception as error:  # torch.load promises no set of errors for a damaged file
-            raise RunStateError(f"{path} is not the state of a run: {error}") from error
+            raise RunStateError(
+                f"{path} is not the state of a run that this version can go on with: {error}"
+            ) from error
+        for of in fields(cls):
+            kind = get_origin(of.type) or of.type
+            if not isinstance(getattr(state, of.name), cast(type, kind)):
+                raise RunStateError(f"{path} is not the state of a run: its {of.name} is no {of.type}")
+        return state
 
 
 def loaded(folder: Path, recipe: Recipe, data: dict[str, Any]) -> RunState | None:
@@ -82,6 +89,6 @@ def loaded(folder: Path, recipe: Recipe, data: dict[str, Any]) -> RunState | Non
     state = RunState.load(folder)
     if state is not None and (state.recipe, state.data) != (asdict(recipe), data):
         raise RunStateError(
-            f"{folder} holds a run with another recipe or other photographs; give another --out"
+            f"{folder} holds a run with another recipe, other photographs or other perceptual weights; give another --out"
         )
     return state

@@ -20,6 +20,7 @@ from training.dataset import (
     split_folders,
 )
 from training.recipe import Recipe
+from training.scores import refuse_too_small
 
 EXAMPLE_BATCHES = 16
 
@@ -72,6 +73,12 @@ class TrainingData:
 
 
 def validation_pairs(recipe: Recipe, data: Path, validate: Path | None) -> list[Pair]:
-    """The pictures that the curve is drawn from: those of `validate`, or of the data's own folder for it, or none."""
+    """The pictures that the curve is drawn from: those of `validate`, or of the data's own folder for it, or none.
+
+    Raises DatasetError for one that is too small to be scored.
+    """
     folder = validate or split_folders(data)[1]
-    return read_pairs(folder, recipe.scale, recipe.degradation) if folder else []
+    pairs = read_pairs(folder, recipe.scale, recipe.degradation) if folder else []
+    for pair in pairs:
+        refuse_too_small(pair)
+    return pairs

@@ -72,6 +72,16 @@ def test_x3_has_another_sub_pixel_layer(tmp_path: Path) -> None:
     assert network.state_dict()["enlarge.0.0.weight"].shape == (72, 8, 3, 3)
 
 
+def test_any_network_starts_from_its_own_weights_whatever_else_lies_there(tmp_path: Path) -> None:
+    earlier = published(tmp_path, recipe("espcn", 2)).state_dict()
+    (tmp_path / "broken-x2" / "1").mkdir(parents=True)
+    (tmp_path / "broken-x2" / "1" / MANIFEST_FILE).write_text("{", "utf-8")
+    network = beginning(
+        recipe("espcn", 4, "espcn-x2@1"), CheckpointFolder(tmp_path), no_examples
+    ).state_dict()
+    assert torch.equal(network["features.weight"], earlier["features.weight"])
+
+
 def test_a_srresnet_starts_as_an_edsr(tmp_path: Path) -> None:
     teacher = published(tmp_path, recipe("edsr", 2, blocks=2, features=8))
     start = recipe("srresnet", 2, "edsr-x2@1", blocks=2, features=8)

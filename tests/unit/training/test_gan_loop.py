@@ -11,6 +11,7 @@ from training.dataset import read_pairs
 from training.gan_loop import train_gan
 from training.perceptual import PerceptualWeightsError
 from training.recipe import GanRecipe, recipe_from
+from training.run_state import RunStateError
 
 
 def tiny_gan(steps: int = 4) -> GanRecipe:
@@ -90,6 +91,14 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
         assert torch.equal(weight, resumed.network[name]), name
     for name, weight in whole.adversary["network"].items():
         assert torch.equal(weight, resumed.adversary["network"][name]), name
+
+
+def test_other_perceptual_weights_are_another_run(photographs: Path, tmp_path: Path, weights: Path) -> None:
+    train_gan(tiny_gan(), photographs, tmp_path / "run", weights)
+    others = {name: tensor + 1.0 for name, tensor in tensors("vgg16").items()}
+    safetensors.torch.save_file(others, tmp_path / "others.safetensors")
+    with pytest.raises(RunStateError, match="another recipe, other photographs or other perceptual weights"):
+        train_gan(tiny_gan(), photographs, tmp_path / "run", tmp_path / "others.safetensors")
 
 
 def test_without_a_perceptual_network_it_says_what_to_do(photographs: Path, tmp_path: Path) -> None:

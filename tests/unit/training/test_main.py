@@ -4,6 +4,7 @@ from typing import cast
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from tests.unit.training.conftest import tiny_recipe
 from training.__main__ import main
@@ -41,10 +42,23 @@ def test_from_photographs_to_a_scored_version(
     assert [row["checkpoint"] for row in json.loads(scored.stdout)] == ["bicubic-x2@1", "espcn-x2@1"]
 
 
+def test_a_validation_picture_too_small_to_score_is_named_before_the_first_step(
+    runner: CliRunner, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "valid").mkdir()
+    Image.new("RGB", (12, 12)).save(tmp_path / "valid" / "tiny.png")
+    data = ["--data", str(photographs), "--out", str(tmp_path / "run"), "--validate", str(tmp_path / "valid")]
+    result = runner.invoke(main, ["run", "espcn-x2", *data])
+    assert result.exit_code == 1
+    assert "tiny.png is too small to be scored" in result.output
+    assert "step" not in result.output
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["run", "espcn-x2", "--data", "."], "holds no pictures"),
+        (["run", "espcn-x2", "--data", ".", "--out", "file/run"], "cannot be written"),
         (["release", ".", "--benchmarks", ".", "--licence", "CC0-1.0", "--terms", "x"], "holds no run"),
         (["release-bicubic", "--benchmarks", ".", "--checkpoints", "."], "holds none of the benchmark sets"),
         (
@@ -58,6 +72,7 @@ def test_a_mistake_is_answered_in_one_line(
     runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"")
     result = runner.invoke(main, command)
     assert result.exit_code == 1
     assert message in result.output

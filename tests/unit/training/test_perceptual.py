@@ -7,7 +7,7 @@ from torch import Tensor
 
 from training.perceptual import PerceptualLoss, PerceptualWeightsError, load_features
 
-BLOCKS = {"vgg16": (2, 2, 3), "vgg19": (2, 2, 4)}
+BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 
 
 def layers(network: str) -> list[str]:
@@ -15,7 +15,7 @@ def layers(network: str) -> list[str]:
 
 
 def tensors(network: str) -> dict[str, Tensor]:
-    """Three blocks with few channels: the shape of the real thing."""
+    """Few channels: else the shape of the real thing."""
     torch.manual_seed(0)
     made, inputs = {}, 3
     for name in layers(network):
@@ -53,10 +53,10 @@ def test_vgg16_by_hand(tmp_path: Path) -> None:
 def test_vgg19_is_torchvision_s_file(tmp_path: Path) -> None:
     weights = tensors("vgg19")
     torch.save(as_torchvision(weights, "vgg19"), tmp_path / "vgg19.pth")
-    features = load_features("vgg19", tmp_path / "vgg19.pth", "conv3_4")
+    features = load_features("vgg19", tmp_path / "vgg19.pth", "conv5_4")
     for name in layers("vgg19"):
         assert torch.equal(features.get_submodule(name).weight, weights[f"{name}.weight"])  # type: ignore[arg-type]
-    mean_colour = torch.tensor([0.485, 0.456, 0.406])[:, None, None].expand(1, 3, 8, 8)
+    mean_colour = torch.tensor([0.485, 0.456, 0.406])[:, None, None].expand(1, 3, 16, 16)
     first = features(mean_colour)["conv1_1"]
     torch.testing.assert_close(first[0, :, 4, 4], weights["conv1_1.bias"])
 
@@ -81,8 +81,31 @@ def test_bad_weights_are_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes(b"no tensors")
     with pytest.raises(PerceptualWeightsError, match="cannot be read"):
         load_features("vgg16", tmp_path / "damaged.safetensors", "conv1_1")
-    safetensors.torch.save_file(tensors("vgg16"), tmp_path / "short.safetensors")
-    with pytest.raises(PerceptualWeightsError, match="conv4_1 are missing"):
-        load_features("vgg16", tmp_path / "short.safetensors", "conv4_1")
     with pytest.raises(ValueError, match="vgg16 has no layer 'conv9_9'"):
-        load_features("vgg16", tmp_path / "short.safetensors", "conv9_9")
+        load_features("vgg16", tmp_path / "damaged.safetensors", "conv9_9")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(PerceptualWeightsError, match="cannot be read"):
+        load_features("vgg16", tmp_path / "list.pth", "conv1_1")
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "wrong"),
+    [
+        ("vgg16", "vgg19", "conv3_4, conv4_4, conv5_4 should be there"),
+        ("vgg19", "vgg16", "conv3_4, conv4_4, conv5_4"),
+    ],
+)
+def test_the_other_network_s_weights_are_refused(tmp_path: Path, file: str, asked: str, wrong: str) -> None:
+    safetensors.torch.save_file(tensors(file), tmp_path / "caffe.safetensors")
+    with pytest.raises(PerceptualWeightsError, match=f"is no {asked}: {wrong}"):
+        load_features(asked, tmp_path / "caffe.safetensors", "conv1_1")
+    torch.save(as_torchvision(tensors(file), file), tmp_path / "torchvision.pth")
+    with pytest.raises(PerceptualWeightsError, match=f"is no {asked}: "):
+        load_features(asked, tmp_path / "torchvision.pth", "conv1_1")
+
+
+def test_a_layer_of_another_shape_is_refused(tmp_path: Path) -> None:
+    odd = tensors("vgg16") | {"conv2_1.weight": torch.zeros(4, 5, 3, 3)}
+    safetensors.torch.save_file(odd, tmp_path / "odd.safetensors")
+    with pytest.raises(PerceptualWeightsError, match="conv2_1 has not the shape"):
+        load_features("vgg16", tmp_path / "odd.safetensors", "conv1_1")

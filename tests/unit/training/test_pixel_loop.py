@@ -66,13 +66,19 @@ def test_a_finished_run_is_left_as_it_is(photographs: Path, tmp_path: Path) -> N
 
 def test_another_recipe_in_the_same_folder_is_refused(photographs: Path, tmp_path: Path) -> None:
     train(tiny_recipe(), photographs, tmp_path)
-    with pytest.raises(RunStateError, match="another recipe or other photographs; give another --out"):
+    with pytest.raises(RunStateError, match=r"another recipe, other photographs .*; give another --out"):
         train(replace(tiny_recipe(), seed=2), photographs, tmp_path)
 
 
 def test_a_run_that_explodes_says_so(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         train(replace(tiny_recipe(steps=50), learning_rate=1e30), photographs, tmp_path)
+
+
+def test_a_run_that_explodes_near_its_end_keeps_nothing(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        train(replace(tiny_recipe(steps=8), learning_rate=1e30), photographs, tmp_path)
+    assert RunState.load(tmp_path) is None
 
 
 def test_photographs_smaller_than_a_patch_are_refused(photographs: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,12 @@ def test_a_damaged_state_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_state_of_other_fields_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 3}, tmp_path / STATE_FILE)
     with pytest.raises(RunStateError, match="is not the state of a run"):
+        RunState.load(tmp_path)
+
+
+def test_a_field_of_another_type_is_refused(tmp_path: Path) -> None:
+    replace(state(), curve={"step": 2.0}).save(tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(RunStateError, match="its curve is no list"):
         RunState.load(tmp_path)
 
 
