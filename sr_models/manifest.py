@@ -8,8 +8,8 @@ Triton's model repository; `<folder>/aliases.json` says which version of a name 
 
 import hashlib
 import json
+import os
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from sr_models.aliases import ALIASES_FILE, Alias, AliasesError, read
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
+"""A version's folder."""
 AUTO = "auto"
 """The model name that lets the service choose the family."""
 AUTO_MAX_PARAMETERS = 5_000_000
@@ -175,11 +177,8 @@ class CheckpointFolder:
 
     def versions(self) -> dict[str, list[int]]:
         """The versions of each name, both in order; no manifest is read."""
-        found = defaultdict[str, list[int]](list)
-        for manifest_path in self.path.glob(f"*/*/{MANIFEST_FILE}"):
-            if version := _version_of(manifest_path.parent):
-                found[manifest_path.parent.parent.name].append(version)
-        return {name: sorted(found[name]) for name in sorted(found)}
+        found = {name: self._numbers(name) for name in _entries(self.path) if not name.startswith(".")}
+        return {name: found[name] for name in sorted(found) if found[name]}
 
     def version(self, name: str, version: int) -> Checkpoint:
         """That version. Raises ManifestError if its manifest is unreadable or names another place than its own."""
@@ -197,18 +196,18 @@ class CheckpointFolder:
         No other version is read: what is wrong with one does not concern whoever is served.
         Raises ManifestError as `version` does.
         """
+        versions = self.versions()
         aliases = self._aliases()
         return [
             self._in_production(name, published, aliases)
-            for name, published in self.versions().items()
+            for name, published in versions.items()
             if family in (None, _family_of(name))
         ]
 
     def production_version(self, name: str) -> int | None:
         """The number of the name's version in production; None where nothing is published, or not what the table names."""
-        published, alias = self.versions().get(name, []), self._aliases().get(name)
-        version = alias.production if alias else max(published, default=0)
-        return version if version in published else None
+        published = self.versions().get(name, [])
+        return self._served(name, published, self._aliases())
 
     def named(self, label: str) -> Checkpoint:
         """`espcn-x4`: its version in production; `espcn-x4@2`: that one.
@@ -262,13 +261,31 @@ class CheckpointFolder:
         ]
 
     def _in_production(self, name: str, published: list[int], aliases: Mapping[str, Alias]) -> Checkpoint:
-        version = aliases[name].production if name in aliases else published[-1]
-        if version not in published:
+        version = self._served(name, published, aliases)
+        if version is None:
             raise ManifestError(
-                f"{self.path / ALIASES_FILE} puts {name}@{version} in production, which is not published: "
+                f"{self.path / ALIASES_FILE} puts {name}@{aliases[name].production} in production, which is not published: "
                 "promote another version with `enlarger models promote`"
             )
         return self.version(name, version)
+
+    def _served(self, name: str, published: list[int], aliases: Mapping[str, Alias]) -> int | None:
+        """The version in production, `published` having been listed before `aliases` was read."""
+        # In this order releases and promotions may run meanwhile. A release writes an entry before its version can be
+        # seen: where none was read, the list is from before, and its highest version is right. An entry may name a
+        # version that is newer than the list, so the folder itself is asked for that one.
+        if name not in aliases:
+            return max(published, default=None)
+        version = aliases[name].production
+        return version if self._is_published(name, version) else None
+
+    def _is_published(self, name: str, version: int) -> bool:
+        return (self.path / name / str(version) / MANIFEST_FILE).is_file()
+
+    def _numbers(self, name: str) -> list[int]:
+        """The name's versions in order."""
+        numbers = [int(entry) for entry in _entries(self.path / name) if VERSION.fullmatch(entry)]
+        return sorted(number for number in numbers if self._is_published(name, number))
 
     def _aliases(self) -> dict[str, Alias]:
         try:
@@ -287,9 +304,13 @@ class CheckpointFolder:
         return Checkpoint(manifest, folder)
 
 
-def _version_of(folder: Path) -> int:
-    """The folder's version, or 0 where its name is not one."""
-    return int(folder.name) if re.fullmatch(r"[1-9][0-9]*", folder.name) else 0
+def _entries(folder: Path) -> list[str]:
+    """The names of what lies in the folder; none where it is no folder, not any more, or closed to us (`lost+found`)."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except OSError:
+        return []
 
 
 def _family_of(name: str) -> str:

@@ -1,10 +1,13 @@
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sr_models import aliases
 from sr_models.aliases import ALIASES_FILE
 from sr_models.manifest import (
     AUTO_MAX_PARAMETERS,
@@ -14,6 +17,7 @@ from sr_models.manifest import (
     ModelNotFoundError,
     ScaleNotFoundError,
     Score,
+    default_checkpoint_folder,
 )
 from tests.tiny_checkpoints import publish
 
@@ -136,3 +140,43 @@ def test_unfinished_versions_are_not_seen(tmp_path: Path) -> None:
     checkpoint.folder.rename(checkpoint.folder.with_name(".2.unfinished"))
     assert CheckpointFolder(tmp_path).checkpoints() == []
     assert CheckpointFolder(tmp_path / "nothing").checkpoints() == []
+
+
+@pytest.mark.parametrize("reader", ["production", "production_version", "named"])
+@pytest.mark.parametrize(
+    ("event", "part", "change", "version"),
+    [
+        ("os.scandir", "", "release", "1"),
+        ("open", ALIASES_FILE, "release", "1"),
+        ("open", ALIASES_FILE, "release_and_promote", "2"),
+        ("os.scandir", "bicubic-x2", "vanish", "1"),
+    ],
+)
+def test_what_changes_meanwhile_confuses_nobody(
+    event: str, part: str, change: str, version: str, reader: str, tmp_path: Path
+) -> None:
+    publish(tmp_path, "bicubic")
+    publish(tmp_path)
+    publish(tmp_path, version=2).folder.rename(tmp_path / ".2")
+    command = [sys.executable, "-m", "tests.unit.sr_models.changing_folder"]
+    read = subprocess.run(
+        [*command, event, part, reader, change, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert read.stdout.strip() == version, read.stderr
+
+
+def test_what_is_no_version_is_not_seen(tmp_path: Path) -> None:
+    version = publish(tmp_path).folder
+    for name in ("01", "0", "-1", "1.5", "²", "9" * 10):
+        (tmp_path / "espcn-x2" / name).symlink_to(version)
+    (tmp_path / ".hidden-x2").symlink_to(version.parent)
+    (tmp_path / "espcn-x2" / "3").mkdir()
+    (tmp_path / "espcn-x2" / "4").touch()
+    (tmp_path / "readme.txt").touch()
+    assert CheckpointFolder(tmp_path).versions() == {"espcn-x2": [1]}
+
+
+def test_every_shipped_name_has_its_entry() -> None:
+    """So that a version that is released later does not take over unasked."""
+    folder = default_checkpoint_folder()
+    assert set(CheckpointFolder(folder).versions()) <= set(aliases.read(folder))
