@@ -23,6 +23,10 @@ DEFAULT_TILE_PX = 128
 """LR pixels. ESPCN x4 over 1024x768 on two cores: 64 px 0.44 s, 96 to 128 px 0.38 s, 256 px 0.51 s, whole 0.75 s: past 128 px its features leave the cache."""
 
 
+MIN_CORE_PX = 32
+"""LR pixels of a tile that are kept of it, at least: a halo of half a tile or more would leave none."""
+
+
 class LumaNetwork(nn.Module):
     """A luma network as one on RGB: BT.601 luma through the network, chroma by bicubic.
 
@@ -81,11 +85,16 @@ class Upscaler:
         array: UInt8Array = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return array
 
+    def windows(self, height_px: int, width_px: int, tile_px: int) -> list[Window]:
+        """A picture's windows by tiles of `tile_px`, or of more where the network's halo leaves too little of that."""
+        halo_px = self.manifest.halo_px
+        return windows(height_px, width_px, max(tile_px, 2 * halo_px + MIN_CORE_PX), halo_px)
+
     def upscale(self, picture_HWC: UInt8Array, tile_px: int = DEFAULT_TILE_PX) -> UInt8Array:
         """The whole picture: uint8 (H, W, 3) to uint8 (scale·H, scale·W, 3)."""
         height, width, channels = picture_HWC.shape
         canvas = np.empty((height * self.scale, width * self.scale, channels), np.uint8)
-        for window in windows(height, width, tile_px, self.manifest.halo_px):
+        for window in self.windows(height, width, tile_px):
             place(canvas, window, self.enlarge(cut(picture_HWC, window)[None])[0], self.scale)
         return canvas
 

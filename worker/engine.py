@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from sr_models.tiling import Window, windows
+from sr_models.tiling import Window
 from sr_models.upscaler import Upscaler, cut, place
 from worker.batching import TileQueue
 from worker.errors import CanceledError
@@ -80,7 +80,7 @@ class Engine:
         """
         height, width = planes[0].shape[:2]
         scale, manifest = upscaler.scale, upscaler.manifest
-        plan = windows(height, width, max(self._tile_px, 2 * manifest.halo_px + 1), manifest.halo_px)
+        plan = upscaler.windows(height, width, self._tile_px)
         canvases = [np.empty((height * scale, width * scale, 3), np.uint8) for _ in planes]
         flight = Flight(upscaler, planes, canvases, on_progress, canceled, len(plan) * len(planes))
         tiles = [
