@@ -17,14 +17,20 @@ class PromotionError(ValueError):
 
 
 def damage(checkpoint: Checkpoint) -> str | None:
-    """What is wrong with the version's weights; None if they are the manifest's and fit the network."""
+    """What is wrong with the version; None if its weights are the manifest's and enlarge a picture of two tiles."""
     # Not above: torch takes seconds to import, and whoever lists the models does without.
-    from sr_models.checkpoint import CheckpointError, load
+    import numpy as np
 
+    from sr_models.checkpoint import CheckpointError
+    from sr_models.upscaler import MIN_CORE_PX, Upscaler
+
+    height_px = 2 * (checkpoint.manifest.halo_px + MIN_CORE_PX)
     try:
-        load(checkpoint)
+        Upscaler.from_checkpoint(checkpoint).upscale(np.zeros((height_px, 8, 3), np.uint8), tile_px=1)
     except CheckpointError as error:
         return str(error)
+    except (RuntimeError, ValueError) as error:  # of torch, or of numpy where the result has another size
+        return f"{checkpoint.manifest.label} does not enlarge a picture: {error}"
     return None
 
 
@@ -77,7 +83,7 @@ def rollback(folder: Path, name: str) -> tuple[str, str]:
 
 
 def lower_scores(new: Manifest, old: Manifest) -> list[str]:
-    """Where `new` falls below `old`, a phrase for each score; empty if nowhere.
+    """Where `new` falls below `old` or has no score to compare, a phrase for each; empty if nowhere.
 
     Compared is luma PSNR, on every set that both were scored on by the same protocol. Where both were trained against a
     discriminator, which costs PSNR by design, ST-LPIPS takes its place if both have it.
@@ -88,6 +94,12 @@ def lower_scores(new: Manifest, old: Manifest) -> list[str]:
         for ours in new.scores
         if (ours.benchmark, ours.protocol) == (theirs.benchmark, theirs.protocol)
     ]
+    scored = {(ours.benchmark, ours.degradation) for ours in new.scores}
+    missing = [
+        f"it has no score on {theirs.benchmark} with LR by {theirs.degradation}"
+        for theirs in old.scores
+        if (theirs.benchmark, theirs.degradation) not in scored
+    ]
     if _adversarial(new) and _adversarial(old):
         distances = [
             (ours.benchmark, ours.st_lpips, theirs.st_lpips)
@@ -95,15 +107,15 @@ def lower_scores(new: Manifest, old: Manifest) -> list[str]:
             if ours.st_lpips is not None and theirs.st_lpips is not None
         ]
         if distances:
-            return [
+            return missing + [
                 f"ST-LPIPS on {benchmark} is {ours:.4f} instead of {theirs:.4f}"
                 for benchmark, ours, theirs in distances
-                if ours > theirs + ST_LPIPS_TOLERANCE
+                if not ours <= theirs + ST_LPIPS_TOLERANCE  # so that NaN counts as worse
             ]
-    return [
+    return missing + [
         f"PSNR on {ours.benchmark} is {ours.psnr_db:.2f} dB instead of {theirs.psnr_db:.2f}"
         for ours, theirs in pairs
-        if ours.psnr_db < theirs.psnr_db - PSNR_TOLERANCE_DB
+        if not ours.psnr_db >= theirs.psnr_db - PSNR_TOLERANCE_DB
     ]
 
 
@@ -129,6 +141,6 @@ def _refuse_worse(new: Manifest, folder: Path, label: str) -> None:
         return  # what cannot be read cannot be served either: any version is better
     if lower := lower_scores(new, old):
         raise PromotionError(
-            f"{new.label} scores lower than {old.label}, which stays in production: {'; '.join(lower)}. "
+            f"{new.label} does not score as high as {old.label}, which stays in production: {'; '.join(lower)}. "
             "Promote it all the same with --force"
         )

@@ -1,6 +1,7 @@
 import json
 import os
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_promotion_and_the_way_back(folder: Path) -> None:
 
 def test_a_worse_version_needs_force(folder: Path) -> None:
     message = refused(folder, "promote", "espcn-x2@3")
-    assert "espcn-x2@3 scores lower than espcn-x2@1" in message
+    assert "espcn-x2@3 does not score as high as espcn-x2@1" in message
     assert "PSNR on Set5 is 29.90 dB instead of 30.00" in message
     assert models(folder, "promote", "espcn-x2@3", "--force").exit_code == 0
     assert aliases.read(folder)["espcn-x2"] == Alias(3, (1,))
@@ -155,12 +156,36 @@ def test_scores_are_compared_where_both_have_them(folder: Path) -> None:
     set5, b100 = Score("Set5", 30.0, 0.9, "a"), Score("B100", 27.0, 0.8, "a")
     old = replace(manifest, scores=(set5, b100))
     assert lower_scores(old, old) == []
-    assert lower_scores(replace(manifest, scores=(set5,)), old) == []
-    assert lower_scores(replace(manifest, scores=(replace(set5, psnr_db=9.0, protocol="b"),)), old) == []
+    assert lower_scores(replace(manifest, scores=(*old.scores, replace(set5, benchmark="Set14"))), old) == []
+    otherwise = tuple(replace(score, psnr_db=9.0, protocol="b") for score in old.scores)
+    assert lower_scores(replace(manifest, scores=otherwise), old) == []
     better_and_worse = (replace(set5, psnr_db=31.0), replace(b100, psnr_db=26.98))
     assert lower_scores(replace(manifest, scores=better_and_worse), old) == [
         "PSNR on B100 is 26.98 dB instead of 27.00"
     ]
+
+
+def test_a_version_that_was_scored_on_less_needs_force(folder: Path) -> None:
+    publish(folder, version=4)
+    assert "it has no score on Set5 with LR by bicubic" in refused(folder, "promote", "espcn-x2@4")
+    assert models(folder, "promote", "espcn-x2@4", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize("recipe", [{}, {"adversarial_weight": 0.01}])
+def test_a_score_that_is_no_number_is_a_lower_one(recipe: dict[str, float], folder: Path) -> None:
+    score = Score("Set5", 28.0, 0.8, "a", st_lpips=0.08)
+    old = replace(publish(folder, scale=3).manifest, training={"recipe": recipe}, scores=(score,))
+    [phrase] = lower_scores(replace(old, scores=(replace(score, psnr_db=nan, st_lpips=nan),)), old)
+    assert "is nan" in phrase
+
+
+def test_what_cannot_enlarge_a_picture_is_damaged(folder: Path) -> None:
+    wrong = replace(CheckpointFolder(folder).version("espcn-x2", 2).manifest, scale=3)
+    (folder / "espcn-x2" / "2").rename(folder / "espcn-x2" / "gone")
+    (folder / "espcn-x3").mkdir()
+    (folder / "espcn-x2" / "gone").rename(folder / "espcn-x3" / "2")
+    (folder / "espcn-x3" / "2" / MANIFEST_FILE).write_text(wrong.to_json())
+    assert "espcn-x3@2 does not enlarge a picture" in refused(folder, "promote", "espcn-x3@2", "--force")
 
 
 def test_adversarial_training_is_judged_by_perception(folder: Path) -> None:
