@@ -20,6 +20,8 @@ from sr_models.aliases import ALIASES_FILE, Alias, AliasesError, read
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA_VERSION = 1
+NAME = re.compile(r"[a-z0-9][a-z0-9-]*-x[234]")
+"""A name's folder: `<family>-x<scale>`."""
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """A version's folder."""
 AUTO = "auto"

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from sr_models import aliases
@@ -19,6 +21,7 @@ from sr_models.catalog import build
 from sr_models.checkpoint import write
 from sr_models.manifest import (
     MANIFEST_FILE,
+    NAME,
     Checkpoint,
     CheckpointFolder,
     DegradationName,
@@ -29,7 +32,7 @@ from sr_models.upscaler import Upscaler
 from training.dataset import read_pairs
 from training.evaluate import present_benchmarks, score, score_all
 from training.halo import halo_px
-from training.recipe import recipe_from
+from training.recipe import GanRecipe, Recipe, recipe_from
 from training.run_state import RunState
 
 FLOAT16_COST_DB = 0.01
@@ -39,29 +42,29 @@ UNFINISHED_FOLDER = ".unfinished"
 """Beside the names: where a version is until it is whole."""
 
 
+GAN_COST_DB = 3.0
+"""Luma PSNR that a discriminator may cost against bicubic: one that costs more has made another picture."""
+
+
 class ReleaseError(ValueError):
     """Nothing was released: finish the run first, with `python -m training run`."""
 
 
-def release_run(run: Path, benchmarks: Path, published: Path, licence: str, terms: str) -> Checkpoint:
+def release_run(
+    run: Path, benchmarks: Path, published: Path, licence: str, terms: str, *, even_if_poor: bool = False
+) -> Checkpoint:
     """Score the moving average of a finished run's weights and publish it.
 
     `licence`: the weights', as an SPDX identifier. `terms`: what the photographs are, and what allows their use.
 
-    Raises ReleaseError if the folder holds no finished run, DatasetError if a benchmark set is missing.
+    `even_if_poor`: although bicubic scores higher, see `refuse_poor`.
+
+    Raises ReleaseError if the folder holds no finished run, or one whose weights are poor or no numbers; RunStateError if
+    its state is damaged; DatasetError if a benchmark set is missing.
     """
-    state = RunState.load(run)
-    if state is None:
-        raise ReleaseError(f"{run} holds no run")
-    recipe = recipe_from(state.recipe)
-    if state.step < recipe.all_steps:
-        raise ReleaseError(
-            f"the run in {run} is at step {state.step:,} of {recipe.all_steps:,}: run it to its end"
-        )
-    network = build(recipe.architecture, recipe.hyperparameters)
-    network.load_state_dict(state.average)
+    state, recipe, network = _finished(run)
     training = {
-        "command": f"python -m training run {recipe.name} --data {state.data['folder']}",
+        "command": f"python -m training run {recipe.name} --data {state.data.get('folder', 'PHOTOGRAPHS')}",
         "commit": state.commit,
         "data": {**state.data, "terms": terms},
         "recipe": state.recipe,
@@ -70,7 +73,11 @@ def release_run(run: Path, benchmarks: Path, published: Path, licence: str, term
     }
     manifest = replace(recipe.manifest(network), licence=licence)
     degradations = list(dict.fromkeys(("bicubic", recipe.degradation)))
-    return publish(manifest, network, training, benchmarks, published, degradations)
+    _refuse_name(manifest)
+    form = _as_stored(replace(manifest, training=training), network, benchmarks, degradations)
+    if not even_if_poor:
+        refuse_poor(form.manifest, recipe, benchmarks)
+    return _publish(form, published)
 
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:
@@ -110,7 +117,61 @@ def publish(
     `degradations`: the ways of making LR that it is scored by.
     Raises ReleaseError where it cannot be written, DatasetError if no benchmark set is there.
     """
-    form = _as_stored(replace(manifest, training=training), network, benchmarks, degradations)
+    _refuse_name(manifest)
+    return _publish(
+        _as_stored(replace(manifest, training=training), network, benchmarks, degradations), published
+    )
+
+
+def _finished(run: Path) -> tuple[RunState, Recipe, nn.Module]:
+    """A finished run, its recipe, and the network with the average of its weights."""
+    state = RunState.load(run)
+    if state is None:
+        raise ReleaseError(f"{run} holds no run")
+    try:
+        recipe = TypeAdapter(type(recipe_from(state.recipe))).validate_python(state.recipe)
+        network = build(recipe.architecture, recipe.hyperparameters)
+        network.load_state_dict(state.average)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise ReleaseError(
+            f"{run} holds no run that this software can release, train it again: {reason}"
+        ) from error
+    if state.step < recipe.all_steps:
+        raise ReleaseError(
+            f"the run in {run} is at step {state.step:,} of {recipe.all_steps:,}: run it to its end"
+        )
+    if not all(weight.isfinite().all() for weight in state.average.values()):
+        raise ReleaseError(
+            f"the run in {run} diverged, its weights are no numbers: train it again at a lower learning rate"
+        )
+    return state, recipe, network
+
+
+def _refuse_name(manifest: Manifest) -> None:
+    """Raises ReleaseError where the name is no plain folder's."""
+    if not NAME.fullmatch(manifest.name):
+        raise ReleaseError(
+            f"{manifest.name!r} names no checkpoint: a family has small letters, digits and hyphens, "
+            "a scale is 2, 3 or 4"
+        )
+
+
+def refuse_poor(manifest: Manifest, recipe: Recipe, benchmarks: Path) -> None:
+    """Raises ReleaseError where bicubic does better, as the mean of the sets' luma PSNR on LR as the recipe makes it."""
+    way = recipe.degradation
+    ours_db = fmean(score.psnr_db for score in manifest.scores if score.degradation == way)
+    bicubic = _psnr_dbs(bicubic_manifest(recipe.scale), Bicubic(recipe.scale), benchmarks, [way])
+    least_db = fmean(bicubic) - (GAN_COST_DB if isinstance(recipe, GanRecipe) else 0.0)
+    if ours_db < least_db:
+        raise ReleaseError(
+            f"{manifest.name} reaches {ours_db:.2f} dB on {way} LR where bicubic reaches {fmean(bicubic):.2f}, and at least "
+            f"{least_db:.2f} are expected: train it again, or release it all the same with --even-if-poor"
+        )
+
+
+def _publish(form: "_StoredForm", published: Path) -> Checkpoint:
+    """The next version, in one move."""
     try:
         published.mkdir(parents=True, exist_ok=True)
         with aliases.locked(published):
@@ -186,8 +247,13 @@ def _written(form: _StoredForm, published: Path) -> Checkpoint:
     """Publish it; to be called under the lock of `sr_models.aliases`, so that no other release takes the number."""
     folder, name = CheckpointFolder(published), form.manifest.name
     version = max(folder.versions().get(name, []), default=0) + 1
-    unfinished = published / UNFINISHED_FOLDER
+    place, unfinished = published / name / str(version), published / UNFINISHED_FOLDER
     shutil.rmtree(unfinished, ignore_errors=True)  # of a release that was killed
+    for obstacle in (unfinished, place if place.parent.is_dir() else place.parent):
+        if os.path.lexists(obstacle):
+            raise ReleaseError(
+                f"nothing was released: {obstacle} is in the way and no version; delete it and release again"
+            )
     unfinished.mkdir()
     try:
         sha256, size_bytes = write(unfinished, form.network, form.dtype)
@@ -198,7 +264,6 @@ def _written(form: _StoredForm, published: Path) -> Checkpoint:
             os.fsync(file.fileno())
         # Before the version can be seen: without an entry the highest is in production.
         _pin(published, name, folder.production_version(name) or version)
-        place = published / name / str(version)
         place.parent.mkdir(exist_ok=True)
         unfinished.rename(place)
     finally:

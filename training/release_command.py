@@ -29,14 +29,19 @@ _published = click.option(
 @_benchmarks
 @click.option("--licence", required=True, help="The weights' licence, as an SPDX identifier: Apache-2.0.")
 @click.option("--terms", required=True, help="What the photographs are, and what allows their use.")
+@click.option(
+    "--even-if-poor", is_flag=True, help="Although bicubic scores higher on such LR as it was trained on."
+)
 @_published
-def release_command(run: Path, benchmarks: Path, licence: str, terms: str, checkpoints: Path) -> None:
+def release_command(
+    run: Path, benchmarks: Path, licence: str, terms: str, even_if_poor: bool, checkpoints: Path
+) -> None:
     """Publish the finished run in the folder RUN as the next version of its checkpoint.
 
     The first version of a name is in production at once; a later one waits for `enlarger models promote`.
     """
     try:
-        released = release_run(run, benchmarks, checkpoints, licence, terms)
+        released = release_run(run, benchmarks, checkpoints, licence, terms, even_if_poor=even_if_poor)
     except (ReleaseError, DatasetError, RunStateError) as error:
         raise click.ClickException(str(error)) from error
     _tell(released, checkpoints)

@@ -28,7 +28,7 @@ def test_from_photographs_to_a_scored_version(
     where = ["--benchmarks", str(benchmarks), "--checkpoints", published]
     released = runner.invoke(
         main,
-        ["release", run, *where, "--licence", "CC0-1.0", "--terms", "made for a test"],
+        ["release", run, *where, "--licence", "CC0-1.0", "--terms", "made for a test", "--even-if-poor"],
         catch_exceptions=False,
     )
     assert released.output == f"Released espcn-x2@1 in {published}/espcn-x2/1\n"
