@@ -5,9 +5,11 @@ Source: E. Agustsson and R. Timofte, "NTIRE 2017 Challenge on Single Image Super
 it cannot be given away for every use.
 """
 
+import lzma
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -40,6 +42,7 @@ def fetch_div2k(
 ) -> None:
     """Fetch and unpack HR, and LR for each of the scales, into `out`; what is there already stays.
 
+    An archive that already lies in `out` under its own name is used, and never deleted; one that comes is called `….fetched`.
     Leaves `DIV2K_train_HR`, `DIV2K_valid_HR`, `DIV2K_train_LR_bicubic/X4` and so on. Raises DownloadError where that is not
     possible; the same call then goes on.
     """
@@ -48,16 +51,17 @@ def fetch_div2k(
             continue
         if archive not in checksums:
             raise DownloadError(f"{archive} has no checksum: add its line to the file that --checksums names")
-        path = out / archive
+        users, fetched = out / archive, out / f"{archive}.fetched"
+        path = users if users.exists() else fetched
         download(f"{base_url.rstrip('/')}/{archive}", path, checksums[archive], first_wait_s)
         _unpack(path, folder, out)
-        path.unlink()
+        fetched.unlink(missing_ok=True)
 
 
 def read_checksums(path: Path) -> dict[str, str]:
     """SHA-256 by file name, from lines as `sha256sum` writes them. Raises DownloadError for any other line."""
     checksums = {}
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8", "backslashreplace").splitlines():
         matched = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](\S+)", line)
         if not matched:
             raise DownloadError(f"{path}: {line!r} is no line of sha256sum; write `sha256sum *.zip > FILE`")
@@ -81,7 +85,7 @@ def _unpack(archive: Path, folder: PurePosixPath, out: Path) -> None:
             files = [entry for entry in packed.infolist() if _lies_in(folder, entry, archive)]
             if not files:
                 raise DownloadError(
-                    f"{archive} holds no folder {folder}; delete it, and name another --base-url"
+                    f"{archive} holds no folder {folder}; move it away, and name another --base-url"
                 )
             for entry in tqdm(files, desc=f"unpacking {archive.name}", unit="picture", disable=None):
                 packed.extract(entry, scratch)
@@ -93,7 +97,7 @@ def _lies_in(folder: PurePosixPath, entry: zipfile.ZipInfo, archive: Path) -> bo
     """Whether it is a file in the folder. Raises DownloadError for one that would be written outside of everything."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
-        raise DownloadError(f"{archive} wants to write to {entry.filename}: it is not DIV2K; delete it")
+        raise DownloadError(f"{archive} wants to write to {entry.filename}: it is not DIV2K; move it away")
     return not entry.is_dir() and path.is_relative_to(folder)
 
 
@@ -111,9 +115,12 @@ def _scratch(folder: Path) -> Iterator[Path]:
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
-    except zipfile.BadZipFile as error:
+    except DownloadError:
+        raise
+    # RuntimeError: encrypted, or compressed in a way that Python does not know. ValueError: names that are not UTF-8.
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DownloadError(
-            f"{archive} is damaged: {error}; delete it, and run the same command again"
+            f"{archive} is damaged, or no plain zip file: {error}; move it away, and name another --base-url"
         ) from error
     except OSError as error:
         raise DownloadError(

@@ -23,21 +23,24 @@ class _WorthAnotherTryError(Exception):
 
 
 def download(url: str, target: Path, sha256: str, first_wait_s: float = 1.0) -> None:
-    """Put the file at the address into `target`, unless that exists.
+    """Put the file at the address into `target`, unless it is there already.
 
     What has come lies in `target` + `.partial`, and a later call goes on from there if the server's file is still the same. Waits
     double from `first_wait_s`. Shows a bar on a terminal. Raises DownloadError where the file cannot be had or written, or has another
-    SHA-256: what came is then deleted.
+    SHA-256: what came is then deleted, but a `target` that was there stays.
     """
-    if target.exists():
-        return
     partial = _Partial(target)
     with _written(target):
+        if target.exists():
+            if (found := _sha256(target)) != sha256:
+                raise DownloadError(
+                    f"{target} has SHA-256 {found}, not {sha256}: it is damaged or another file; move it away, and run the "
+                    "command again"
+                )
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         _received(url, partial, first_wait_s)
-        with partial.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256:
+        if (found := _sha256(partial.path)) != sha256:
             partial.delete()
             raise DownloadError(
                 f"{url} has SHA-256 {found}, not {sha256}: it was damaged on the way or is another file. It was deleted; "
@@ -45,6 +48,11 @@ def download(url: str, target: Path, sha256: str, first_wait_s: float = 1.0) -> 
             )
         partial.path.replace(target)
         partial.delete()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Partial:
@@ -56,7 +64,7 @@ class _Partial:
 
     @property
     def version(self) -> str:
-        return self._version.read_text("utf-8") if self._version.exists() else ""
+        return self._version.read_text("ascii", "ignore") if self._version.exists() else ""
 
     @property
     def size_bytes(self) -> int:
@@ -65,7 +73,7 @@ class _Partial:
 
     def begin(self, version: str) -> None:
         self.path.write_bytes(b"")
-        self._version.write_text(version, "utf-8")
+        self._version.write_text(version, "ascii")
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -80,6 +88,11 @@ def _received(url: str, partial: _Partial, first_wait_s: float) -> None:
             before_bytes = partial.size_bytes
             try:
                 return _receive(client, url, partial)
+            # A redirect may lead to any of these; UnicodeError is what Python says of a host like `a..b`.
+            except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
+                raise DownloadError(
+                    f"{url} cannot be fetched: it is, or leads to, an address that cannot be used: {error}"
+                ) from error
             except (httpx.TransportError, _WorthAnotherTryError) as error:
                 tries = 1 if partial.size_bytes > before_bytes else tries + 1
                 if tries >= TRIES:
@@ -87,7 +100,7 @@ def _received(url: str, partial: _Partial, first_wait_s: float) -> None:
                         f"{url} cannot be fetched: {error}. {partial.size_bytes / 1e6:,.1f} MB are kept; "
                         "the same command goes on from there"
                     ) from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except httpx.HTTPError as error:
                 raise DownloadError(f"{url} cannot be fetched: {error}") from error
             time.sleep(first_wait_s * 2 ** (tries - 1))
 
@@ -104,6 +117,7 @@ def _receive(client: httpx.Client, url: str, partial: _Partial) -> None:
         if response.status_code == 206 and content_range.startswith(f"bytes {partial.size_bytes}-"):
             pass
         elif response.status_code == 200:
+            _refuse_another_file(response, url, partial)
             partial.begin(_version(response))
         elif response.status_code in (206, 416):
             partial.delete()
@@ -115,6 +129,24 @@ def _receive(client: httpx.Client, url: str, partial: _Partial) -> None:
                 f"{url} cannot be fetched: the server answered {response.status_code}; look at the address"
             )
         _append(response, partial)
+
+
+def _refuse_another_file(response: httpx.Response, url: str, partial: _Partial) -> None:
+    """Raises DownloadError where an answer in full is not the file, so that what has come of it stays.
+
+    A network's login page answers any address, and with 200. A server without ranges sends the same version again.
+    """
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise DownloadError(
+            f"{url} cannot be fetched: a web page came instead of the file; open the address in a browser to see what it "
+            "wants, then run the same command again"
+        )
+    length_bytes = int(response.headers.get("Content-Length", 0))
+    if length_bytes < partial.size_bytes and _version(response) != partial.version:
+        raise DownloadError(
+            f"{url} cannot be fetched: another file is there now, of {length_bytes / 1e6:,.1f} MB where {partial.size_bytes / 1e6:,.1f} "
+            f"MB had come; look at the address, or delete {partial.path} to begin anew"
+        )
 
 
 def _append(response: httpx.Response, partial: _Partial) -> None:
@@ -145,10 +177,14 @@ def _append(response: httpx.Response, partial: _Partial) -> None:
 
 
 def _version(response: httpx.Response) -> str:
-    """What `If-Range` takes; empty where the server gives nothing that can tell two versions from each other."""
+    """What `If-Range` takes; empty where the server gives nothing that can tell two versions from each other.
+
+    A header can only be sent in ASCII, whatever servers send.
+    """
     etag: str = response.headers.get("ETag", "")
     date: str = response.headers.get("Last-Modified", "")
-    return date if etag.startswith("W/") else etag or date
+    strong = etag if etag.isascii() and not etag.startswith("W/") else ""
+    return strong or (date if date.isascii() else "")
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def div2k_command(out: Path, scales: tuple[str, ...], base_url: str, checksums: 
         fetch_div2k(out, [int(scale) for scale in scales], base_url, known)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"DIV2K lies in {out}. Train on it: python -m training run RECIPE --data {out}")
+    folder = click.format_filename(out)
+    click.echo(f"DIV2K lies in {folder}. Train on it: python -m training run RECIPE --data {folder}")
 
 
 @fetch.command("vgg16")
@@ -57,4 +58,4 @@ def vgg16_command(out: Path) -> None:
         fetch_vgg16(out)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"VGG16's features lie in {out}")
+    click.echo(f"VGG16's features lie in {click.format_filename(out)}")

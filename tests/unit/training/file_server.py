@@ -22,6 +22,8 @@ class FileServer:
     """Whether it honours `Range`."""
     etags: bool = True
     """Whether it tells versions of a file from each other."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every response, in place of its own of the same name."""
     asked: list[str] = field(default_factory=list)
     """The `Range` of each request; empty where it had none."""
 
@@ -54,7 +56,7 @@ def serving(files: dict[str, bytes]) -> Iterator[FileServer]:
 
         def answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
-            for name, value in (headers or {}).items():
+            for name, value in ((headers or {}) | state.headers).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

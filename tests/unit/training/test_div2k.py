@@ -32,6 +32,13 @@ def archive(entries: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def altered(local: int, central: int, value: int) -> bytes:
+    """An archive of one picture, with another value in a field that both its headers have, at these offsets."""
+    content = bytearray(archive({"DIV2K_train_HR/1.png": b"picture"}))
+    content[content.index(b"PK\3\4") + local] = content[content.index(b"PK\1\2") + central] = value
+    return bytes(content)
+
+
 def tiny_div2k() -> dict[str, bytes]:
     """The archives as they are laid out, with two and one pictures in them."""
     archives = {}
@@ -98,7 +105,7 @@ def test_nothing_is_written_outside_of_the_folder(server: FileServer, tmp_path: 
     out = tmp_path / "out"
     with pytest.raises(DownloadError, match=r"wants to write to .*evil\.png"):
         fetch_div2k(out, (), server.url, checksums(server), WAIT_S)
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "DIV2K_train_HR.zip"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "DIV2K_train_HR.zip.fetched"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,9 @@ def test_nothing_is_written_outside_of_the_folder(server: FileServer, tmp_path: 
             "is damaged",
         ),
         (b"<html>not found</html>", "is damaged"),
+        (altered(local=8, central=10, value=99), "compression method is not supported"),
+        (altered(local=6, central=8, value=1), "is encrypted"),
+        (archive({"DIV2K_train_HR/\u00e9.png": b""}).replace("\u00e9".encode(), b"\xff\xfe"), "is damaged"),
         (archive({"other/1.png": b""}), "holds no folder DIV2K_train_HR"),
     ],
 )
@@ -118,15 +128,44 @@ def test_an_unusable_archive_leaves_no_half_a_dataset(
     server.files["DIV2K_train_HR.zip"] = content
     with pytest.raises(DownloadError, match=message):
         fetch_div2k(tmp_path, (), server.url, checksums(server), WAIT_S)
-    assert [path.name for path in tmp_path.iterdir()] == ["DIV2K_train_HR.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["DIV2K_train_HR.zip.fetched"]
 
 
 def test_checksums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
     (tmp_path / "sums").write_text(f"{'a' * 64}  one.zip\n{'B' * 64} *two.zip\n")
     assert read_checksums(tmp_path / "sums") == {"one.zip": "a" * 64, "two.zip": "b" * 64}
-    (tmp_path / "sums").write_text("d41d8cd98f00b204e9800998ecf8427e  md5.zip\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"d41d8cd98f00b204e9800998ecf8427e  md5.zip\n", f"{'a' * 64}  one.zip\n".encode("utf-16"), b"\xff\n"],
+)
+def test_checksums_of_another_kind_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sums").write_bytes(content)
     with pytest.raises(DownloadError, match="is no line of sha256sum"):
         read_checksums(tmp_path / "sums")
+
+
+def test_an_archive_that_was_there_is_checked_used_and_kept(server: FileServer, tmp_path: Path) -> None:
+    for name in ("DIV2K_train_HR.zip", "DIV2K_valid_HR.zip"):
+        (tmp_path / name).write_bytes(ARCHIVES[name])
+    (tmp_path / "DIV2K_valid_HR.zip").write_bytes(b"another")
+    with pytest.raises(DownloadError, match=r"DIV2K_valid_HR\.zip has SHA-256 .*move it away"):
+        fetch_div2k(tmp_path, (), server.url, checksums(server), WAIT_S)
+    assert {path.name: path.is_file() and path.read_bytes() for path in tmp_path.iterdir()} == {
+        "DIV2K_train_HR": False,
+        "DIV2K_train_HR.zip": ARCHIVES["DIV2K_train_HR.zip"],
+        "DIV2K_valid_HR.zip": b"another",
+    }
+    assert server.asked == []
+
+
+def test_unpacking_that_was_interrupted_fetches_nothing_again(server: FileServer, tmp_path: Path) -> None:
+    for name in ("DIV2K_train_HR.zip", "DIV2K_valid_HR.zip"):
+        (tmp_path / f"{name}.fetched").write_bytes(ARCHIVES[name])
+    fetch_div2k(tmp_path, (), server.url, checksums(server), WAIT_S)
+    assert {path.name for path in tmp_path.iterdir()} == {"DIV2K_train_HR", "DIV2K_valid_HR"}
+    assert server.asked == []
 
 
 def test_an_archive_without_a_checksum_is_not_fetched(server: FileServer, tmp_path: Path) -> None:

@@ -84,6 +84,61 @@ def test_a_server_that_is_busy_is_asked_again(server: FileServer, tmp_path: Path
     assert fetched(server, tmp_path) == CONTENT
 
 
+def begun(folder: Path, version: str) -> Path:
+    """What an earlier call left: the first 2 MB."""
+    (folder / "a.zip.partial.version").write_text(version)
+    partial = folder / "a.zip.partial"
+    partial.write_bytes(CONTENT[:2_000_000])
+    return partial
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        (b"<html>log in</html>", "text/html; charset=utf-8", r"a web page came instead of the file"),
+        (b"<html>" + b" " * 4_000_000, "Text/HTML", r"a web page came instead of the file"),
+        (b"{}", "application/json", r"another file is there now, of 0\.0 MB where 2\.0 MB had come"),
+    ],
+)
+def test_an_answer_that_is_not_the_file_costs_nothing_that_came(
+    server: FileServer, tmp_path: Path, content: bytes, kind: str, message: str
+) -> None:
+    partial = begun(tmp_path, f'"{SHA256[:8]}"')
+    server.files["a.zip"], server.headers = content, {"Content-Type": kind}
+    with pytest.raises(DownloadError, match=message):
+        fetched(server, tmp_path)
+    assert partial.read_bytes() == CONTENT[:2_000_000]
+    server.files["a.zip"], server.headers = CONTENT, {}
+    server.asked.clear()
+    assert fetched(server, tmp_path) == CONTENT
+    assert server.asked == ["bytes=2000000-"]
+
+
+def test_a_version_that_no_header_can_send_back_is_none(server: FileServer, tmp_path: Path) -> None:
+    server.headers = {"ETag": '"\xe9"'}
+    server.cuts_bytes = [2_000_000]
+    assert fetched(server, tmp_path) == CONTENT
+    assert server.asked == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://host/a.zip", "mailto:somebody", "http://a..b/a.zip", "http://xn--/a.zip"]
+)
+def test_a_redirect_to_nowhere_is_said_at_once(server: FileServer, tmp_path: Path, address: str) -> None:
+    server.statuses, server.headers = [302] * TRIES, {"Location": address}
+    with pytest.raises(DownloadError, match=r"a\.zip cannot be fetched: .* an address that cannot be used"):
+        fetched(server, tmp_path)
+    assert len(server.asked) == 1
+
+
+def test_a_file_that_was_there_is_checked_and_stays(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"mine")
+    with pytest.raises(DownloadError, match=rf"a\.zip has SHA-256 .*, not {SHA256}: .*move it away"):
+        fetched(server, tmp_path)
+    assert (tmp_path / "a.zip").read_bytes() == b"mine"
+    assert server.asked == []
+
+
 def test_a_wrong_range_is_answered_by_starting_again(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "a.zip.partial").write_bytes(CONTENT + b"too much")
     (tmp_path / "a.zip.partial.version").write_text(f'"{SHA256[:8]}"')
