@@ -13,7 +13,7 @@ import numpy as np
 from training.dataset_folder import given_lr_paths, picture_paths, refuse_benchmarks, split_folders
 from training.degradation import DEGRADATIONS
 from training.patches import PatchBatch, PatchSampler
-from training.photograph import DatasetError, Pair, UInt8Array, cropped_to_multiple, read_rgb
+from training.photograph import DatasetError, Pair, UInt8Array, cropped_to_multiple, printable, read_rgb
 
 __all__ = [
     "DatasetError",
@@ -55,13 +55,15 @@ def read_training_pairs(folder: Path, scale: int, degradation: str = "bicubic") 
 
 
 def described(folder: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What a manifest says of the photographs: how many, how large, and a digest of their names and HR samples."""
+    """What a manifest says of the photographs: how many, how large, and a digest of their names, HR and given LR samples."""
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(pair.name.encode())
         digest.update(pair.hr.data)
+        if pair.lr_given:
+            digest.update(pair.lr.data)
     return {
-        "folder": folder.resolve().name,
+        "folder": printable(folder.resolve().name),
         "photographs": len(pairs),
         "megapixels": round(sum(pair.hr.size for pair in pairs) / 3e6, 1),
         "sha256": digest.hexdigest(),
@@ -70,8 +72,9 @@ def described(folder: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def _made_pair(path: Path, scale: int, degradation: str) -> Pair:
     hr = _hr(path, scale)
-    seed = int.from_bytes(hashlib.sha256(path.name.encode()).digest())
-    return Pair(path.name, DEGRADATIONS[degradation](hr, scale, np.random.default_rng(seed)), hr)
+    name = printable(path.name)
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest())
+    return Pair(name, DEGRADATIONS[degradation](hr, scale, np.random.default_rng(seed)), hr)
 
 
 def _given_pair(hr_path: Path, lr_path: Path, scale: int) -> Pair:
@@ -82,7 +85,7 @@ def _given_pair(hr_path: Path, lr_path: Path, scale: int) -> Pair:
             f"{lr_path} has {lr.shape[1]}x{lr.shape[0]} px, but its HR {hr_path} has {hr.shape[1]}x{hr.shape[0]}, which "
             f"makes {width}x{height} at scale {scale}; give LR of that size, or take the LR away to have it made"
         )
-    return Pair(hr_path.name, lr, hr)
+    return Pair(printable(hr_path.name), lr, hr, lr_given=True)
 
 
 def _hr(path: Path, scale: int) -> UInt8Array:

@@ -42,19 +42,16 @@ def picture_paths(folder: Path) -> list[Path]:
 def given_lr_paths(folder: Path, scale: int) -> list[tuple[Path, Path]] | None:
     """(HR, LR) of each picture, where the dataset holds LR for this scale; None where it does not.
 
-    An LR is called like its HR, or has `x4` behind the name as in DIV2K. Raises DatasetError for an HR without LR or an LR without
-    HR: it names the file.
+    An LR is called like its HR, or has `x4` behind the name as in DIV2K. Raises DatasetError for an HR without LR, an LR without
+    HR, and two of one name (`1.png`, `1.jpg`): it names the files.
     """
     hr_folder = _hr_folder(folder)
     lr_folder = _lr_folder(hr_folder, scale)
     if lr_folder is None:
         return None
-    unmatched = {
-        path.relative_to(lr_folder).with_suffix("").as_posix(): path for path in _pictures_below(lr_folder)
-    }
+    unmatched = _by_name(_pictures_below(lr_folder), lr_folder)
     pairs = []
-    for hr_path in picture_paths(folder):
-        name = hr_path.relative_to(hr_folder).with_suffix("").as_posix()
+    for name, hr_path in _by_name(picture_paths(folder), hr_folder).items():
         lr_path = unmatched.pop(name, None) or unmatched.pop(f"{name}x{scale}", None)
         if lr_path is None:
             raise DatasetError(
@@ -81,13 +78,47 @@ def refuse_benchmarks(folder: Path, paths: Iterable[Path]) -> None:
             )
 
 
+def refuse_run_among_photographs(out: Path, data: Path, validate: Path | None, scale: int) -> None:
+    """Raises DatasetError where a run's folder lies in one that is searched for its photographs, or is it.
+
+    The run draws its curve and crops there as PNG: they would be trained on, and the run could not be gone on with.
+    `data` and `validate`: as the run takes them.
+    """
+    train, valid = split_folders(data)
+    for folder in (train, validate or valid):
+        for searched in (_hr_folder(folder), _lr_folder(_hr_folder(folder), scale)) if folder else ():
+            if searched and out.resolve().is_relative_to(searched.resolve()):
+                raise DatasetError(
+                    f"the run's folder {out} lies inside the photographs' folder {searched}, where its curve and crops would "
+                    "count as photographs; choose another --out"
+                )
+
+
 def _pictures_below(folder: Path) -> list[Path]:
-    """Without hidden files: macOS leaves `._name.jpg`, which is no picture, beside each file that it unpacks."""
+    """Without hidden files: macOS leaves `._name.jpg`, which is no picture, beside each file that it unpacks.
+
+    Nor what is no file: to read a pipe would wait for ever. A link to nothing stays, so that reading it says so.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and not path.name.startswith(".")
+        and (path.is_file() or not path.exists())
     )
+
+
+def _by_name(paths: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """The pictures by their path in the folder without suffix. Raises DatasetError for two with the same."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in named:
+            raise DatasetError(
+                f"{named[name]} and {path} have one name, so that HR and LR cannot be told apart; take one of them away"
+            )
+        named[name] = path
+    return named
 
 
 def _hr_folder(folder: Path) -> Path:

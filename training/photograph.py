@@ -13,6 +13,10 @@ UInt8Array = npt.NDArray[np.uint8]
 class DatasetError(ValueError):
     """The folder holds no usable photographs: give one with PNG or JPEG files."""
 
+    def __str__(self) -> str:
+        """The message, which names files."""
+        return printable(super().__str__())
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -21,6 +25,13 @@ class Pair:
     name: str
     lr: UInt8Array
     hr: UInt8Array
+    lr_given: bool = False
+    """Whether LR lies in the dataset; otherwise it was made from HR."""
+
+
+def printable(name: str) -> str:
+    """A file's name, whose bytes need not be UTF-8, as text that can be written anywhere: other bytes become hexadecimal."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_rgb(path: Path) -> UInt8Array:

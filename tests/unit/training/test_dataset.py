@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,62 @@ def test_the_description_changes_with_the_samples(photographs: Path) -> None:
     altered[0, 0, 0] ^= 1
     changed = described(photographs, [Pair(pairs[0].name, pairs[0].lr, altered), *pairs[1:]])
     assert changed["sha256"] != whole["sha256"]
+
+
+def test_the_description_changes_with_lr_that_is_given(tmp_path: Path) -> None:
+    save(tmp_path / "HR/1.png", 48, 60)
+    made = described(tmp_path, read_training_pairs(tmp_path, 4))
+    save(tmp_path / "LR/1.png", 12, 15, 7)
+    given = described(tmp_path, read_training_pairs(tmp_path, 4))
+    save(tmp_path / "LR/1.png", 12, 15, 8)
+    other = described(tmp_path, read_training_pairs(tmp_path, 4))
+    assert len({whole["sha256"] for whole in (made, given, other)}) == 3
+
+
+def test_the_description_of_photographs_stays_what_it_was(tmp_path: Path) -> None:
+    """Runs that were begun by an earlier version can be gone on with."""
+    save(tmp_path / "\u00e9.png", 48, 60)
+    expected = hashlib.sha256("\u00e9.png".encode() + soft_noise(0, 48, 60).tobytes()).hexdigest()
+    assert described(tmp_path, read_training_pairs(tmp_path, 4))["sha256"] == expected
+
+
+def test_names_that_are_not_utf_8_can_be_trained_on_and_written(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xe4")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system only knows UTF-8")
+    path = save(folder / os.fsdecode(b"\xe9.png"), 40, 48)
+    pairs = read_training_pairs(folder, 2)
+    assert [pair.name for pair in pairs] == [r"\xe9.png"]
+    assert [pair.name for pair in read_pairs(folder, 2, "photo")] == [r"\xe9.png"]
+    assert described(folder, pairs)["folder"] == r"\xe4"
+    path.write_bytes(b"no picture")
+    with pytest.raises(DatasetError) as refused:
+        read_training_pairs(folder, 2)
+    assert rf"{tmp_path}/\xe4/\xe9.png cannot be read" in str(refused.value)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    path = save(tmp_path / "folder.png/1.png", 8, 8)
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "linked.png").symlink_to(path)
+    assert picture_paths(tmp_path) == [path, tmp_path / "linked.png"]
+
+
+def test_a_link_to_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "unplugged.png")
+    with pytest.raises(DatasetError, match=r"a\.png cannot be read as a picture: .*No such file"):
+        read_pairs(tmp_path, 2)
+
+
+@pytest.mark.parametrize("twice", ["HR", "LR"])
+def test_two_pictures_of_one_name_are_named(tmp_path: Path, twice: str) -> None:
+    save(tmp_path / "HR/1.png", 48, 60)
+    save(tmp_path / "LR/1.png", 12, 15)
+    save(tmp_path / twice / "1.bmp", 12, 15)
+    with pytest.raises(DatasetError, match=rf"{twice}/1\.bmp and .*{twice}/1\.png have one name"):
+        read_training_pairs(tmp_path, 4)
 
 
 def test_lr_is_made_by_the_degradation_that_is_named(photographs: Path) -> None:
