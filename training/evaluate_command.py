@@ -68,6 +68,8 @@ def evaluate_command(
     """Score published checkpoints beside bicubic, and compare with what their manifests state."""
     if device == "cuda" and not torch.cuda.is_available():
         raise click.ClickException("torch finds no CUDA device here: leave --device out")
+    if html:
+        _refuse_unwritable(html)
     published = CheckpointFolder(checkpoints)
     try:
         rows = evaluate(
@@ -89,3 +91,16 @@ def evaluate_command(
         raise click.ClickException(str(error)) from error
     if check and not reproduction.complete:
         raise click.exceptions.Exit(1)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Raises ClickException where a page cannot be written: said before the minutes of scoring. A page that is there stays."""
+    was_there = path.exists()
+    try:
+        path.open("ab").close()
+        if not was_there:
+            path.unlink()
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be written: {error.strerror}; name another file by --html"
+        ) from error

@@ -58,7 +58,6 @@ def test_the_page_is_written(published: Path, benchmarks: Path, tmp_path: Path) 
     [
         (["--models", "none"], "no model 'none' is published"),
         (["--lpips", "missing.pth"], "missing.pth cannot be read as weights"),
-        (["--html", "no/such/folder/page.html"], "No such file or directory"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(
@@ -69,6 +68,24 @@ def test_a_mistake_is_answered_in_one_line(
     assert isinstance(result.exception, SystemExit)
     assert message in result.stderr
     assert "Error: " in result.stderr
+
+
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_scored(tmp_path: Path) -> None:
+    page = tmp_path / "no" / "page.html"
+    refused = invoked(tmp_path, tmp_path, "--html", str(page))
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        f"Error: {page} cannot be written: No such file or directory; name another file by --html\n",
+    )
+
+
+def test_looking_whether_a_page_can_be_written_leaves_no_trace(tmp_path: Path) -> None:
+    before = tmp_path / "before.html"
+    before.write_text("an earlier page")
+    for page in (before, tmp_path / "new.html"):
+        assert invoked(tmp_path, tmp_path, "--models", "none", "--html", str(page)).exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["before.html"]
+    assert before.read_text() == "an earlier page"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
