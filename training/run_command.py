@@ -10,6 +10,7 @@ import torch
 from sr_models.manifest import default_checkpoint_folder
 from training.beginning import BeginningError
 from training.dataset import DatasetError
+from training.dataset_folder import refuse_run_among_photographs
 from training.gan_loop import train_gan
 from training.perceptual import PerceptualWeightsError
 from training.pixel_loop import train
@@ -70,6 +71,7 @@ def run_command(
     if start_from is not None:
         chosen = replace(chosen, start_from=None if start_from == "none" else start_from)
     try:
+        refuse_run_among_photographs(out, data, validate, chosen.scale)
         with claimed(out):
             if isinstance(chosen, GanRecipe):
                 state = train_gan(chosen, data, out, perceptual, validate, checkpoints)

@@ -57,8 +57,9 @@ def test_a_validation_picture_too_small_to_score_is_named_before_the_first_step(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["run", "espcn-x2", "--data", "."], "holds no pictures"),
-        (["run", "espcn-x2", "--data", ".", "--out", "file/run"], "cannot be written"),
+        (["run", "espcn-x2", "--data", "empty"], "holds no pictures"),
+        (["run", "espcn-x2", "--data", "empty", "--out", "file/run"], "cannot be written"),
+        (["run", "espcn-x2", "--data", "."], "choose another --out"),
         (["release", ".", "--benchmarks", ".", "--licence", "CC0-1.0", "--terms", "x"], "holds no run"),
         (["release-bicubic", "--benchmarks", ".", "--checkpoints", "."], "holds none of the benchmark sets"),
         (
@@ -73,6 +74,7 @@ def test_a_mistake_is_answered_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"")
+    Path("empty").mkdir()
     result = runner.invoke(main, command)
     assert result.exit_code == 1
     assert message in result.output
