@@ -1,5 +1,6 @@
 """Which version of a checkpoint is in production: promoted if it is whole and no worse, rolled back at once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from sr_models import aliases
@@ -120,7 +121,8 @@ def lower_scores(new: Manifest, old: Manifest) -> list[str]:
 
 
 def _adversarial(manifest: Manifest) -> bool:
-    return bool(manifest.training.get("recipe", {}).get("adversarial_weight"))
+    recipe = manifest.training.get("recipe")
+    return isinstance(recipe, Mapping) and bool(recipe.get("adversarial_weight"))
 
 
 def _usable(folder: Path, label: str) -> Checkpoint:

@@ -1,7 +1,7 @@
 """Which version of each name is in production: `aliases.json`, beside the folders of the names.
 
 `{"espcn-x4": {"production": 2, "previous": [1]}}`: `previous` are the versions that were in production before,
-the latest last; it may be left out. Standard library only, so that every process can read it.
+the latest last; it may be left out. No torch, so that every process can read it.
 """
 
 import fcntl
@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 ALIASES_FILE = "aliases.json"
 LOCK_FILE = "aliases.json.lock"
@@ -22,13 +24,17 @@ class AliasesError(ValueError):
     """The table of versions in production cannot be used: correct it, or remove it so that the highest versions are."""
 
 
+Version = Annotated[int, Field(ge=1, lt=10**9)]
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
 @dataclass(frozen=True)
 class Alias:
     """What a name means."""
 
-    production: int
+    production: Version
     """The version that is served."""
-    previous: tuple[int, ...] = ()
+    previous: tuple[Version, ...] = ()
     """Those that were served before, the latest last."""
 
     def promoted(self, version: int) -> "Alias":
@@ -39,13 +45,8 @@ class Alias:
         """With the version in production that was so before. Raises IndexError where there was none."""
         return Alias(self.previous[-1], self.previous[:-1])
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """Raises ValueError or TypeError for anything but what the module's docstring shows."""
-        alias = cls(**{**fields, "previous": tuple(fields.get("previous", ()))})
-        if any(type(version) is not int or version < 1 for version in (alias.production, *alias.previous)):
-            raise ValueError(f"{dict(fields)} has a version that is not a whole number from 1")
-        return alias
+
+_TABLE = TypeAdapter(dict[str, Alias])
 
 
 @contextmanager
@@ -65,12 +66,15 @@ def read(folder: Path) -> dict[str, Alias]:
     """The table by name; empty where there is none. Raises AliasesError if it cannot be read."""
     path = folder / ALIASES_FILE
     try:
-        table = json.loads(path.read_text("utf-8"))
-        return {name: Alias.from_json(fields) for name, fields in table.items()}
+        return _TABLE.validate_json(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise AliasesError(f"{path} is not an alias table: {error}") from error
+    except OSError as error:
+        raise AliasesError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise AliasesError(f"{path} is not an alias table: {where}: {first['msg']}") from error
 
 
 def write(folder: Path, table: Mapping[str, Alias]) -> None:

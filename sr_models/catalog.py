@@ -36,5 +36,11 @@ def build(architecture: str, hyperparameters: Mapping[str, Any]) -> nn.Module:
         )
     try:
         return ARCHITECTURES[architecture](**hyperparameters)
-    except TypeError as error:
-        raise ValueError(f"{architecture} does not take {dict(hyperparameters)}: {error}") from error
+    except (
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # torch's are of any kind
+        raise ValueError(f"{architecture} does not take {hyperparameters}: {error}") from error

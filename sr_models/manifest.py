@@ -1,6 +1,6 @@
 """What a checkpoint says of itself, and the folder that checkpoints are published in.
 
-Standard library only, so that every process (the gateway has no torch) can read it.
+No torch, so that every process (the gateway has none) can read it.
 A version is `<folder>/<name>/<version>/` with `model.safetensors` and `manifest.json`, the layout of
 Triton's model repository; `<folder>/aliases.json` says which version of a name is in production
 (`sr_models.aliases`). Without an entry the highest version is.
@@ -13,14 +13,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal
 
-from sr_models.aliases import ALIASES_FILE, Alias, AliasesError, read
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from sr_models.aliases import ALIASES_FILE, Alias, AliasesError, Version, read
 
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "model.safetensors"
-SCHEMA_VERSION = 1
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*-x[234]")
+FAMILY = r"[a-z0-9][a-z0-9-]*"
+NAME = re.compile(FAMILY + "-x[234]")
 """A name's folder: `<family>-x<scale>`."""
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 """A version's folder."""
@@ -31,6 +33,12 @@ AUTO_MAX_PARAMETERS = 5_000_000
 
 ColourMode = Literal["luma", "rgb"]
 DegradationName = Literal["bicubic", "gaussian", "photo"]
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Radius = Annotated[int, Field(ge=0, le=1024)]
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""How a file is read: what its fields mean is for its author to say, and not for us to guess."""
 
 
 class ManifestError(Exception):
@@ -45,6 +53,7 @@ class ScaleNotFoundError(ModelNotFoundError):
     """The model is published, but not at that scale: see GET /models for its scales."""
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Score:
     """The mean over a benchmark set, by the protocol named in `protocol`. An optional measure is None where it was not taken."""
@@ -68,20 +77,17 @@ class Score:
     lpips: float | None = None
     """Perceptual distance by LPIPS (alex, version 0.1), at least 0: less looks more alike."""
 
-    def __post_init__(self) -> None:
-        if self.degradation not in get_args(DegradationName):
-            raise ValueError(f"degradation {self.degradation!r} is unknown")
 
-
+@with_config(STRICT)
 @dataclass(frozen=True)
 class Manifest:
     """One published version of a checkpoint."""
 
-    family: str
+    family: Annotated[str, Field(pattern=f"^{FAMILY}$")]
     """What a user asks for: espcn, bicubic, …"""
-    scale: int
+    scale: Annotated[int, Field(ge=2, le=4)]
     """How many times larger the result is: 2, 3 or 4."""
-    version: int
+    version: Version
     """Counts from 1; never reused."""
     architecture: str
     """The network's name in `sr_models.catalog`."""
@@ -89,15 +95,15 @@ class Manifest:
     """The network's constructor arguments."""
     colour: ColourMode
     """What the network sees: `luma` (chroma is enlarged by bicubic) or `rgb`."""
-    weights_sha256: str
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """SHA-256 of the weights file, in hex."""
-    weights_bytes: int
+    weights_bytes: Count
     """Size of the weights file."""
-    receptive_radius_px: int
+    receptive_radius_px: Radius
     """LR pixels on each side that an output pixel can depend on."""
-    halo_px: int
+    halo_px: Radius
     """LR pixels to cut off each side of a tile: measured, at most `receptive_radius_px`."""
-    parameters: int
+    parameters: Count
     """Trained numbers in the network."""
     licence: str
     """The weights' licence, as an SPDX identifier."""
@@ -105,7 +111,7 @@ class Manifest:
     """Recipe, commit, data and length of the run that made the weights; empty if nothing was trained."""
     scores: tuple[Score, ...] = ()
     """Measured when the version was released."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     """The form of this file."""
 
     @property
@@ -124,26 +130,28 @@ class Manifest:
         return next((s.psnr_db for s in bicubic if s.benchmark == benchmark), None)
 
     def to_json(self) -> str:
-        """The manifest as it is written to `manifest.json`. Raises ValueError for infinity and NaN, which JSON has not."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote. Raises ManifestError on anything else."""
+        """The manifest as it is written to `manifest.json`. Raises ManifestError for infinity and NaN, which JSON has not."""
         try:
-            fields = json.loads(text)
-            if fields.get("schema_version") != SCHEMA_VERSION:
-                raise ManifestError(
-                    f"the manifest has schema version {fields.get('schema_version')!r}; this software "
-                    f"reads {SCHEMA_VERSION}"
-                )
-            scores = tuple(Score(**score) for score in fields.pop("scores"))
-            manifest = cls(scores=scores, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        except ValueError as error:
             raise ManifestError(f"not a manifest: {error}") from error
-        if manifest.scale not in (2, 3, 4) or manifest.colour not in ("luma", "rgb"):
-            raise ManifestError(f"scale {manifest.scale!r} or colour {manifest.colour!r} is unknown")
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Manifest":
+        """Read what :meth:`to_json` wrote. Raises ManifestError, which names the field, on anything else."""
+        try:
+            manifest = _MANIFEST.validate_json(text)
+        except ValidationError as error:
+            # Of another schema the version says more than whatever else is new.
+            first = min(error.errors(), key=lambda wrong: wrong["loc"] != ("schema_version",))
+            raise ManifestError(
+                f"not a manifest: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from error
+        manifest.to_json()  # infinity could still be hidden in what may be anything
         return manifest
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
@@ -298,8 +306,8 @@ class CheckpointFolder:
     def _read(self, folder: Path) -> Checkpoint:
         path = folder / MANIFEST_FILE
         try:
-            manifest = Manifest.from_json(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, ManifestError) as error:
+            manifest = Manifest.from_json(path.read_bytes())
+        except (OSError, ManifestError) as error:
             raise ManifestError(f"{path}: {error}") from error
         if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
             raise ManifestError(f"{path} describes {manifest.label}, not {folder.parent.name}@{folder.name}")

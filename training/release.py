@@ -176,10 +176,11 @@ def _publish(form: "_StoredForm", published: Path) -> Checkpoint:
         published.mkdir(parents=True, exist_ok=True)
         with aliases.locked(published):
             return _written(form, published)
-    except (OSError, AliasesError, ManifestError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+    except (AliasesError, ManifestError) as error:
+        raise ReleaseError(f"nothing was released: {error}") from error
+    except OSError as error:
         raise ReleaseError(
-            f"nothing was released: {reason}; make {published} writable, with room for the weights, and release again"
+            f"nothing was released: {error.strerror}; make {published} writable, with room for the weights, and release again"
         ) from error
 
 
@@ -258,8 +259,10 @@ def _written(form: _StoredForm, published: Path) -> Checkpoint:
     try:
         sha256, size_bytes = write(unfinished, form.network, form.dtype)
         manifest = replace(form.manifest, version=version, weights_sha256=sha256, weights_bytes=size_bytes)
+        text = manifest.to_json()
+        Manifest.from_json(text)  # nobody could use what this refuses
         with (unfinished / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-            file.write(manifest.to_json())
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         # Before the version can be seen: without an entry the highest is in production.

@@ -198,5 +198,5 @@ def test_adversarial_training_is_judged_by_perception(folder: Path) -> None:
     ]
     blind = replace(gan, scores=(replace(score, psnr_db=27.0, st_lpips=None),))
     assert lower_scores(blind, old) == ["PSNR on Set5 is 27.00 dB instead of 28.00"]
-    plain = replace(old, training={})
+    plain = replace(old, training={"recipe": ["adversarial_weight"]})
     assert lower_scores(old, replace(plain, scores=(replace(score, psnr_db=30.0, st_lpips=0.2),))) != []

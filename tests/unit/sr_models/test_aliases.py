@@ -40,6 +40,9 @@ def test_no_table_is_an_empty_one(tmp_path: Path) -> None:
         '{"espcn-x4": {"production": 2, "previous": 1}}',
         '{"espcn-x4": {"production": 2, "previous": [null]}}',
         '{"espcn-x4": {"production": 2, "staging": 3}}',
+        '{"espcn-x4": ' + "[" * 100_000,
+        '{"espcn-x4": {"production": NaN}}',
+        "\xff",
     ],
 )
 def test_anything_else_is_refused(tmp_path: Path, text: str) -> None:

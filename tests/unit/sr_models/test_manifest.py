@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,7 +33,7 @@ def test_a_manifest_reads_what_it_wrote(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [math.inf, math.nan])
 def test_what_json_has_not_is_not_written(tmp_path: Path, number: float) -> None:
     manifest = publish(tmp_path, psnr_db=30.0).manifest
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ManifestError, match="not JSON compliant"):
         replace(manifest, scores=(replace(manifest.scores[0], lr_psnr_db=number),)).to_json()
 
 
@@ -57,7 +58,7 @@ def test_a_manifest_from_before_the_newer_measures_is_read(tmp_path: Path) -> No
         None,
     )
     for unknown in ({"vmaf": 90.0}, {"degradation": "rain"}):
-        with pytest.raises(ManifestError, match=r"vmaf|rain"):
+        with pytest.raises(ManifestError, match=r"scores\.0\.(vmaf|degradation)"):
             Manifest.from_json(json.dumps(fields | {"scores": [fields["scores"][0] | unknown]}))
 
 
@@ -75,6 +76,46 @@ def test_a_manifest_from_before_the_newer_measures_is_read(tmp_path: Path) -> No
 def test_anything_else_is_not_a_manifest(text: str) -> None:
     with pytest.raises(ManifestError):
         Manifest.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("family", "../../evil"),
+        ("family", "espcn\n"),
+        ("scale", "4"),
+        ("scale", 2.0),
+        ("scale", 1e9),
+        ("version", 0),
+        ("version", True),
+        ("hyperparameters", [2]),
+        ("weights_sha256", "x"),
+        ("weights_bytes", -1),
+        ("halo_px", -3),
+        ("halo_px", 10**9),
+        ("receptive_radius_px", "4"),
+        ("parameters", None),
+        ("training", "long"),
+        ("scores", None),
+        ("schema_version", 2),
+    ],
+)
+def test_a_field_of_another_kind_is_named(tmp_path: Path, field: str, value: object) -> None:
+    checkpoint = publish(tmp_path)
+    fields = json.loads(checkpoint.manifest.to_json())
+    path = checkpoint.folder / "manifest.json"
+    path.write_text(json.dumps(fields | {field: value}))
+    with pytest.raises(ManifestError, match=rf"{re.escape(str(path))}: not a manifest: {field}: .*"):
+        CheckpointFolder(tmp_path).find("espcn", 2)
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 100_000])
+@pytest.mark.parametrize("field", ["training", "hyperparameters", "scores"])
+def test_what_json_has_not_is_not_read(tmp_path: Path, field: str, value: str) -> None:
+    fields = json.loads(publish(tmp_path, psnr_db=30.0).manifest.to_json())
+    fields[field] = [fields["scores"][0] | {"ssim": "HERE"}] if field == "scores" else {"scale": "HERE"}
+    with pytest.raises(ManifestError, match="not a manifest"):
+        Manifest.from_json(json.dumps(fields).replace('"HERE"', value))
 
 
 def test_the_highest_version_is_in_production_unless_an_alias_says_otherwise(tmp_path: Path) -> None:
