@@ -1,53 +1,24 @@
 """Publish the weights of a finished run as the next version of its checkpoint."""
 
-import copy
-import os
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from sr_models import aliases
-from sr_models.aliases import Alias, AliasesError
-from sr_models.batch_norm import fold_batch_norms
 from sr_models.bicubic import Bicubic
 from sr_models.catalog import build
-from sr_models.checkpoint import write
-from sr_models.manifest import (
-    MANIFEST_FILE,
-    NAME,
-    Checkpoint,
-    CheckpointFolder,
-    DegradationName,
-    Manifest,
-    ManifestError,
-)
-from sr_models.upscaler import Upscaler
-from training.dataset import read_pairs
-from training.evaluate import present_benchmarks, score, score_all
-from training.halo import halo_px
+from sr_models.manifest import Checkpoint, DegradationName, Manifest
+from training.publication import ReleaseError, published_version, refuse_name
 from training.recipe import GanRecipe, Recipe, recipe_from
 from training.run_state import RunState
-
-FLOAT16_COST_DB = 0.01
-"""Weights are stored as float16 where no set's luma PSNR moves by so much."""
-
-UNFINISHED_FOLDER = ".unfinished"
-"""Beside the names: where a version is until it is whole."""
-
+from training.stored_form import as_stored, psnr_dbs
 
 GAN_COST_DB = 3.0
 """Luma PSNR that a discriminator may cost against bicubic: one that costs more has made another picture."""
-
-
-class ReleaseError(ValueError):
-    """Nothing was released: finish the run first, with `python -m training run`."""
 
 
 def release_run(
@@ -73,11 +44,11 @@ def release_run(
     }
     manifest = replace(recipe.manifest(network), licence=licence)
     degradations = list(dict.fromkeys(("bicubic", recipe.degradation)))
-    _refuse_name(manifest)
-    form = _as_stored(replace(manifest, training=training), network, benchmarks, degradations)
+    refuse_name(manifest)
+    form = as_stored(replace(manifest, training=training), network, benchmarks, degradations)
     if not even_if_poor:
         refuse_poor(form.manifest, recipe, benchmarks)
-    return _publish(form, published)
+    return published_version(form, published)
 
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:
@@ -117,9 +88,9 @@ def publish(
     `degradations`: the ways of making LR that it is scored by.
     Raises ReleaseError where it cannot be written, DatasetError if no benchmark set is there.
     """
-    _refuse_name(manifest)
-    return _publish(
-        _as_stored(replace(manifest, training=training), network, benchmarks, degradations), published
+    refuse_name(manifest)
+    return published_version(
+        as_stored(replace(manifest, training=training), network, benchmarks, degradations), published
     )
 
 
@@ -148,135 +119,14 @@ def _finished(run: Path) -> tuple[RunState, Recipe, nn.Module]:
     return state, recipe, network
 
 
-def _refuse_name(manifest: Manifest) -> None:
-    """Raises ReleaseError where the name is no plain folder's."""
-    if not NAME.fullmatch(manifest.name):
-        raise ReleaseError(
-            f"{manifest.name!r} names no checkpoint: a family has small letters, digits and hyphens, "
-            "a scale is 2, 3 or 4"
-        )
-
-
 def refuse_poor(manifest: Manifest, recipe: Recipe, benchmarks: Path) -> None:
     """Raises ReleaseError where bicubic does better, as the mean of the sets' luma PSNR on LR as the recipe makes it."""
     way = recipe.degradation
     ours_db = fmean(score.psnr_db for score in manifest.scores if score.degradation == way)
-    bicubic = _psnr_dbs(bicubic_manifest(recipe.scale), Bicubic(recipe.scale), benchmarks, [way])
+    bicubic = psnr_dbs(bicubic_manifest(recipe.scale), Bicubic(recipe.scale), benchmarks, [way])
     least_db = fmean(bicubic) - (GAN_COST_DB if isinstance(recipe, GanRecipe) else 0.0)
     if ours_db < least_db:
         raise ReleaseError(
             f"{manifest.name} reaches {ours_db:.2f} dB on {way} LR where bicubic reaches {fmean(bicubic):.2f}, and at least "
             f"{least_db:.2f} are expected: train it again, or release it all the same with --even-if-poor"
         )
-
-
-def _publish(form: "_StoredForm", published: Path) -> Checkpoint:
-    """The next version, in one move."""
-    try:
-        published.mkdir(parents=True, exist_ok=True)
-        with aliases.locked(published):
-            return _written(form, published)
-    except (AliasesError, ManifestError) as error:
-        raise ReleaseError(f"nothing was released: {error}") from error
-    except OSError as error:
-        raise ReleaseError(
-            f"nothing was released: {error.strerror}; make {published} writable, with room for the weights, and release again"
-        ) from error
-
-
-@dataclass(frozen=True)
-class _StoredForm:
-    """A network as users will get it."""
-
-    network: nn.Module
-    dtype: torch.dtype | None
-    """What its weights are stored as; None as they are."""
-    manifest: Manifest
-    """With the halo and the scores of these very weights."""
-
-
-def _as_stored(
-    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
-) -> _StoredForm:
-    """With weights of half the size, unless a score moves by that."""
-    rounded = _rounded(network)
-    if manifest.parameters and all(p.isfinite().all() for p in rounded.parameters()):
-        measured = _measured(manifest, rounded, benchmarks, degradations)
-        exact_dbs = _psnr_dbs(measured, network, benchmarks, degradations)
-        if all(_close(s.psnr_db, exact_db) for s, exact_db in zip(measured.scores, exact_dbs, strict=True)):
-            return _StoredForm(rounded, torch.float16, measured)
-    return _StoredForm(network, None, _measured(manifest, network, benchmarks, degradations))
-
-
-@torch.no_grad()
-def _rounded(network: nn.Module) -> nn.Module:
-    """The network with trained weights that float16 holds exactly; `sr_models.checkpoint.write` stores no others as such."""
-    rounded = copy.deepcopy(network)
-    for parameter in rounded.parameters():
-        parameter.copy_(parameter.half())
-    return rounded
-
-
-def _close(a_db: float, b_db: float) -> bool:
-    return abs(a_db - b_db) < FLOAT16_COST_DB
-
-
-def _measured(
-    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
-) -> Manifest:
-    """The manifest with halo and scores."""
-    network = fold_batch_norms(network)
-    manifest = replace(manifest, halo_px=halo_px(Upscaler(network, manifest), benchmarks))
-    upscaler = Upscaler(network, manifest)
-    scores = [score for way in degradations for score in score_all(upscaler, benchmarks, way)]
-    return replace(manifest, scores=tuple(scores))
-
-
-def _psnr_dbs(
-    manifest: Manifest, network: nn.Module, benchmarks: Path, degradations: Sequence[DegradationName]
-) -> list[float]:
-    """The luma PSNR of each of `_measured`'s scores, without what takes more time."""
-    upscaler = Upscaler(fold_batch_norms(network), manifest)
-    return [
-        score(upscaler, read_pairs(benchmarks / benchmark, manifest.scale, way), benchmark, way).psnr_db
-        for way in degradations
-        for benchmark in present_benchmarks(benchmarks)
-    ]
-
-
-def _written(form: _StoredForm, published: Path) -> Checkpoint:
-    """Publish it; to be called under the lock of `sr_models.aliases`, so that no other release takes the number."""
-    folder, name = CheckpointFolder(published), form.manifest.name
-    version = max(folder.versions().get(name, []), default=0) + 1
-    place, unfinished = published / name / str(version), published / UNFINISHED_FOLDER
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a release that was killed
-    for obstacle in (unfinished, place if place.parent.is_dir() else place.parent):
-        if os.path.lexists(obstacle):
-            raise ReleaseError(
-                f"nothing was released: {obstacle} is in the way and no version; delete it and release again"
-            )
-    unfinished.mkdir()
-    try:
-        sha256, size_bytes = write(unfinished, form.network, form.dtype)
-        manifest = replace(form.manifest, version=version, weights_sha256=sha256, weights_bytes=size_bytes)
-        text = manifest.to_json()
-        Manifest.from_json(text)  # nobody could use what this refuses
-        with (unfinished / MANIFEST_FILE).open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # Before the version can be seen: without an entry the highest is in production.
-        _pin(published, name, folder.production_version(name) or version)
-        place.parent.mkdir(exist_ok=True)
-        unfinished.rename(place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return Checkpoint(manifest, place)
-
-
-def _pin(published: Path, name: str, version: int) -> None:
-    """Let the table of versions in production name this one."""
-    table = aliases.read(published)
-    alias = table.get(name)
-    if alias is None or alias.production != version:
-        aliases.write(published, {**table, name: Alias(version, alias.previous if alias else ())})

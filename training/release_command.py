@@ -6,7 +6,8 @@ import click
 
 from sr_models.manifest import Checkpoint, CheckpointFolder, ManifestError, default_checkpoint_folder
 from training.dataset import DatasetError
-from training.release import ReleaseError, release_bicubic, release_run
+from training.publication import ReleaseError
+from training.release import release_bicubic, release_run
 from training.run_state import RunStateError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -17,7 +17,8 @@ from pathlib import Path
 from sr_models.catalog import build
 from sr_models.manifest import CheckpointFolder
 from tests.unit.training.conftest import tiny_recipe
-from training.release import UNFINISHED_FOLDER, ReleaseError, publish
+from training.publication import UNFINISHED_FOLDER, ReleaseError
+from training.release import publish
 
 PAGE_BYTES = 4096
 RELEASED, REFUSED, INTERRUPTED = 0, 3, 4

@@ -21,7 +21,8 @@ from tests.unit.training.test_gan_loop import tiny_gan
 from training.dataset import DatasetError
 from training.evaluate import score_all
 from training.pixel_loop import train
-from training.release import UNFINISHED_FOLDER, ReleaseError, refuse_poor, release_bicubic, release_run
+from training.publication import UNFINISHED_FOLDER, ReleaseError
+from training.release import refuse_poor, release_bicubic, release_run
 from training.release_command import release_command
 from training.run_state import STATE_FILE, RunState
 from training.score_table import BENCHMARKS
