@@ -30,6 +30,8 @@ AUTO = "auto"
 """The model name that lets the service choose the family."""
 AUTO_MAX_PARAMETERS = 5_000_000
 """`auto` never takes a larger network, whose seconds a megapixel on a CPU nobody would expect: see docs/models.md."""
+AUTO_MARGIN_DB = 0.1
+"""`auto` takes the smallest of the networks that are worse than the best by less: a difference that nobody sees."""
 
 ColourMode = Literal["luma", "rgb"]
 DegradationName = Literal["bicubic", "gaussian", "photo"]
@@ -240,7 +242,8 @@ class CheckpointFolder:
         """The checkpoint that a request for `model` at `scale` means.
 
         `model` is a family (`espcn`: its version in production), a family with a version
-        (`espcn@1`), or `auto`: the family with the best luma PSNR on Set5 at that scale, of those with at most `AUTO_MAX_PARAMETERS`.
+        (`espcn@1`), or `auto`: of the families with at most `AUTO_MAX_PARAMETERS`, the smallest within `AUTO_MARGIN_DB` of the best
+        luma PSNR on Set5 at that scale.
         Raises ModelNotFoundError, or ScaleNotFoundError where only the scale is missing.
         """
         family, _, version = model.partition("@")
@@ -252,7 +255,11 @@ class CheckpointFolder:
             ]
             if not at_scale:
                 raise ScaleNotFoundError(f"no model is published at scale {scale}")
-            return max(at_scale, key=lambda c: c.manifest.psnr_db("Set5") or 0.0)
+            psnr_dbs = [c.manifest.psnr_db("Set5") or 0.0 for c in at_scale]
+            good = [
+                c for c, db in zip(at_scale, psnr_dbs, strict=True) if db > max(psnr_dbs) - AUTO_MARGIN_DB
+            ]
+            return min(good, key=lambda c: c.manifest.parameters)
         of_family = self._numbered(family, version) if version else self.production(family)
         if not of_family:
             raise ModelNotFoundError(f"no model {model!r} is published")

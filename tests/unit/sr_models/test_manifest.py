@@ -140,6 +140,20 @@ def test_auto_is_the_family_with_the_best_score(tmp_path: Path) -> None:
         folder.find("auto", 4)
 
 
+def test_auto_takes_the_smaller_of_two_that_nobody_can_tell_apart(tmp_path: Path) -> None:
+    publish(tmp_path, "bicubic", psnr_db=30.0)
+    large = publish(tmp_path, "espcn", psnr_db=30.05)
+    assert large.manifest.parameters > 0
+    manifest = replace(large.manifest, parameters=1_000)
+    (large.folder / "manifest.json").write_text(manifest.to_json(), "utf-8")
+    smaller = replace(CheckpointFolder(tmp_path).find("bicubic", 2).manifest, parameters=10)
+    (tmp_path / "bicubic-x2" / "1" / "manifest.json").write_text(smaller.to_json(), "utf-8")
+    assert CheckpointFolder(tmp_path).find("auto", 2).manifest.family == "bicubic"
+    better = replace(manifest, scores=tuple(replace(s, psnr_db=30.2) for s in manifest.scores))
+    (large.folder / "manifest.json").write_text(better.to_json(), "utf-8")
+    assert CheckpointFolder(tmp_path).find("auto", 2).manifest.family == "espcn"
+
+
 def test_auto_never_takes_a_huge_network(tmp_path: Path) -> None:
     publish(tmp_path, "bicubic", psnr_db=28.0)
     huge = publish(tmp_path, "espcn", psnr_db=40.0)
