@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from sr_models.tiling import Window
-from sr_models.upscaler import Upscaler, cut, place
+from sr_models.upscaler import NotFiniteError, Upscaler, cut, place
 from worker.batching import TileQueue
-from worker.errors import CanceledError
+from worker.errors import CanceledError, DeviceMemoryError, ResultNotFiniteError
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -119,19 +120,29 @@ class Engine:
         return not flight.future.done()
 
     def _enlarge(self, batch: list[tuple[Flight, Tile]]) -> None:
-        """One pass. An error in company says nothing of who caused it: each tile then runs alone."""
+        """One pass. An error in company says nothing of who caused it: each tile then runs alone.
+
+        Where the device's memory was too small, later passes have half the pixels.
+        """
         try:
             windows_NHWC = np.stack([cut(flight.planes[tile.plane], tile.window) for flight, tile in batch])
             enlarged_NHWC = batch[0][0].upscaler.enlarge(windows_NHWC)
         except Exception as error:
             if len(batch) == 1:
                 logger.exception("the forward pass failed")
-                self._fail(batch[0][0], error)
+                self._fail(batch[0][0], _as_job_error(error))
                 return
-            logger.warning("a pass over %d tiles failed (%s); running them one by one", len(batch), error)
-            for alone in batch:
-                if self._still_wanted(alone[0]):
-                    self._enlarge([alone])
+            part = 1
+            if _is_out_of_memory(error):
+                part = len(batch) // 2
+                height, width = batch[0][1].window.shape
+                self._batch_px = min(self._batch_px, part * height * width)
+                logger.warning("the device's memory is full: from now on %d px a pass", self._batch_px)
+            logger.warning("a pass over %d tiles failed (%s); running %d at a time", len(batch), error, part)
+            for first in range(0, len(batch), part):
+                live = [each for each in batch[first : first + part] if self._still_wanted(each[0])]
+                if live:
+                    self._enlarge(live)
             return
         for (flight, tile), enlarged_HWC in zip(batch, enlarged_NHWC, strict=True):
             place(flight.canvases[tile.plane], tile.window, enlarged_HWC, flight.upscaler.scale)
@@ -144,3 +155,15 @@ class Engine:
         with self._changed:
             self._tiles.discard(flight)
         flight.future.set_exception(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """A GPU's has a type of its own; the CPU allocator's is a RuntimeError that says so."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _as_job_error(error: Exception) -> Exception:
+    """What the client will read, where the cause is known."""
+    if _is_out_of_memory(error):
+        return DeviceMemoryError()
+    return ResultNotFiniteError() if isinstance(error, NotFiniteError) else error

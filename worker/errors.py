@@ -61,6 +61,18 @@ class CheckpointDamagedError(JobError):
     code = "checkpoint_damaged"
 
 
+class DeviceMemoryError(JobError):
+    """The device has too little memory for a single tile of this model: give it more, or set a smaller ENLARGER_TILE_PX."""
+
+    code = "device_out_of_memory"
+
+
+class ResultNotFiniteError(JobError):
+    """The model made samples that are no numbers, in float32 too: publish another version of it."""
+
+    code = "result_not_finite"
+
+
 class InputMissingError(JobError):
     """The upload is no longer in the blob store: send the picture again."""
 

@@ -4,10 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
+from sr_models.bicubic import Bicubic
 from sr_models.checkpoint import load
 from sr_models.espcn import ESPCN
-from sr_models.upscaler import LumaNetwork, Upscaler
+from sr_models.upscaler import LumaNetwork, NotFiniteError, UInt8Array, Upscaler
 from tests.tiny_checkpoints import publish
 
 
@@ -26,3 +28,46 @@ def test_a_luma_network_enlarges_grey_to_grey() -> None:
     with torch.inference_mode():
         sr = LumaNetwork(ESPCN(2), 2)(grey)
     torch.testing.assert_close(sr[:, :1].expand_as(sr), sr, rtol=0, atol=1e-5)
+
+
+class Overflowing(nn.Module):
+    """Bicubic that float16 cannot hold where the picture is bright: its numbers end at 65,504."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bicubic = Bicubic(2)
+
+    def forward(self, rgb_NCHW: Tensor) -> Tensor:
+        enlarged: Tensor = self.bicubic(rgb_NCHW * 1e5)
+        return enlarged / 1e5
+
+
+def windows(*brightness: int) -> UInt8Array:
+    noise = np.random.default_rng(0).integers(0, 40, (len(brightness), 40, 40, 3), np.uint8)
+    return noise + np.array(brightness, np.uint8)[:, None, None, None]
+
+
+def test_what_overflows_is_made_again_in_float32(tmp_path: Path) -> None:
+    manifest = publish(tmp_path, "bicubic").manifest
+    half = Upscaler(Overflowing(), manifest, dtype=torch.float16)
+    exact = Upscaler(Overflowing(), manifest)
+    batch = windows(10, 200, 10, 210)
+    made = half.enlarge(batch)
+    assert half.retried_in_float32 == 2
+    np.testing.assert_array_equal(made[1::2], exact.enlarge(batch)[1::2])
+    np.testing.assert_allclose(made[::2].astype(int), exact.enlarge(batch)[::2], atol=1)
+    assert exact.retried_in_float32 == 0
+
+
+class Broken(nn.Module):
+    """No numbers where the picture is dark."""
+
+    def forward(self, rgb_NCHW: Tensor) -> Tensor:
+        return (rgb_NCHW.amin() - 0.5).sqrt() * rgb_NCHW.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_samples_that_are_no_numbers_are_never_returned(tmp_path: Path) -> None:
+    upscaler = Upscaler(Broken(), publish(tmp_path, "bicubic").manifest)
+    assert upscaler.enlarge(windows(200)).shape == (1, 80, 80, 3)
+    with pytest.raises(NotFiniteError, match="bicubic-x2@1 made samples that are no numbers"):
+        upscaler.enlarge(windows(10))

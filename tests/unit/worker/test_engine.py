@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sr_models.upscaler import UInt8Array, Upscaler
 from tests.tiny_checkpoints import publish
 from worker.engine import Engine
-from worker.errors import CanceledError
+from worker.errors import CanceledError, DeviceMemoryError
 
 POISON = 77
 
@@ -89,6 +90,37 @@ def test_one_bad_picture_fails_alone(engine: Engine, upscaler: WatchedUpscaler) 
     with pytest.raises(RuntimeError, match="poison"):
         futures[1].result(20)
     assert engine.submit(upscaler, [picture(3)]).result(20)[0].shape == (64, 64, 3)
+
+
+class SmallMemory(WatchedUpscaler):
+    """Has room for two windows at most, or for none."""
+
+    room = 2
+
+    def enlarge(self, lr_NHWC: UInt8Array) -> UInt8Array:
+        if len(lr_NHWC) > self.room:
+            self.passes.append(-len(lr_NHWC))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().enlarge(lr_NHWC)
+
+
+def test_a_full_memory_halves_this_pass_and_later_ones(engine: Engine, upscaler: WatchedUpscaler) -> None:
+    small = SmallMemory(upscaler)
+    small.gate.clear()
+    futures = [engine.submit(small, [picture(seed)]) for seed in range(13)]
+    small.gate.set()
+    for seed, future in enumerate(futures):
+        assert np.array_equal(future.result(20)[0], Upscaler.enlarge(upscaler, picture(seed)[None])[0])
+    assert [size for size in small.passes if size < 0] == [-4]
+    assert sum(size for size in small.passes if size > 0) == 13
+
+
+def test_a_tile_that_does_not_fit_alone_fails_with_a_code(engine: Engine, upscaler: WatchedUpscaler) -> None:
+    tiny = SmallMemory(upscaler)
+    tiny.room = 0
+    with pytest.raises(DeviceMemoryError, match="ENLARGER_TILE_PX"):
+        engine.submit(tiny, [picture(0)]).result(20)
+    assert engine.submit(upscaler, [picture(0)]).result(20)[0].shape == (64, 64, 3)
 
 
 def test_a_canceled_picture_runs_no_further_tile(engine: Engine, upscaler: WatchedUpscaler) -> None:
