@@ -31,6 +31,11 @@ class TileQueue(Generic[Flight, Tile]):
     def __bool__(self) -> bool:
         return bool(self._lines)
 
+    @property
+    def next_flight(self) -> Flight:
+        """Whoever opens the next pass. There must be one."""
+        return self._lines[0].flight
+
     def add(self, flight: Flight, tiles: Iterable[tuple[Hashable, int, Tile]]) -> None:
         """Let a flight's tiles wait: (group, size in pixels, tile) each, in the order they shall run."""
         waiting = deque(tiles)

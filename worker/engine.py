@@ -18,6 +18,7 @@ from sr_models.tiling import Window
 from sr_models.upscaler import NotFiniteError, Upscaler, cut, place
 from worker.batching import TileQueue
 from worker.errors import CanceledError, DeviceMemoryError, ResultNotFiniteError
+from worker.pass_budget import measured_budget_px
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -58,9 +59,11 @@ class Tile:
 class Engine:
     """Runs forward passes on a thread of its own until it is closed."""
 
-    def __init__(self, *, tile_px: int, batch_px: int) -> None:
+    def __init__(self, *, tile_px: int, batch_px: int = 0) -> None:
+        """`batch_px`: LR pixels in one pass; 0 measures what is best for each model when its first picture comes."""
         self._tile_px = tile_px
         self._batch_px = batch_px
+        self._budgets_px: dict[str, int] = {}
         self._tiles: TileQueue[Flight, Tile] = TileQueue()
         self._changed = threading.Condition()
         self._closed = False
@@ -107,12 +110,26 @@ class Engine:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tiles or self._closed)
-                batch = self._tiles.next_batch(self._batch_px)
-                if not batch:
+                if not self._tiles:
                     return
+                upscaler = self._tiles.next_flight.upscaler
+            budget_px = self._budget_px(upscaler)
+            with self._changed:
+                batch = self._tiles.next_batch(budget_px)
             live = [(flight, tile) for flight, tile in batch if self._still_wanted(flight)]
             if live:
                 self._enlarge(live)
+
+    def _budget_px(self, upscaler: Upscaler) -> int:
+        """For a pass of that model. Measured here, on the one thread that uses the device, so that nothing disturbs it."""
+        weights = upscaler.manifest.weights_sha256
+        if weights not in self._budgets_px:
+            try:
+                self._budgets_px[weights] = self._batch_px or measured_budget_px(upscaler, self._tile_px)
+            except Exception as error:  # its pictures will meet it too, and say it to whoever sent them
+                logger.warning("%s: no pass could be measured: %s", upscaler.manifest.label, error)
+                self._budgets_px[weights] = self._tile_px**2
+        return self._budgets_px[weights]
 
     def _still_wanted(self, flight: Flight) -> bool:
         if not flight.future.done() and flight.canceled():
@@ -135,9 +152,7 @@ class Engine:
             part = 1
             if _is_out_of_memory(error):
                 part = len(batch) // 2
-                height, width = batch[0][1].window.shape
-                self._batch_px = min(self._batch_px, part * height * width)
-                logger.warning("the device's memory is full: from now on %d px a pass", self._batch_px)
+                self._lower_budget(batch[0][0].upscaler, part * np.prod(batch[0][1].window.shape).item())
             logger.warning("a pass over %d tiles failed (%s); running %d at a time", len(batch), error, part)
             for first in range(0, len(batch), part):
                 live = [each for each in batch[first : first + part] if self._still_wanted(each[0])]
@@ -150,6 +165,11 @@ class Engine:
             flight.on_progress(flight.tiles_done / flight.tiles_total)
             if flight.tiles_done == flight.tiles_total:
                 flight.future.set_result(flight.canvases)
+
+    def _lower_budget(self, upscaler: Upscaler, budget_px: int) -> None:
+        weights = upscaler.manifest.weights_sha256
+        self._budgets_px[weights] = min(self._budget_px(upscaler), budget_px)
+        logger.warning("the device's memory is full: from now on %d px a pass", self._budgets_px[weights])
 
     def _fail(self, flight: Flight, error: Exception) -> None:
         with self._changed:

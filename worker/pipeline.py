@@ -23,9 +23,6 @@ from worker.engine import Engine, never_canceled, no_progress
 from worker.images import decode, encode
 from worker.model_cache import ModelCache
 
-DEFAULT_BATCH_PX = 4 * DEFAULT_TILE_PX**2
-"""LR pixels in one forward pass: four tiles keep two cores busy; more only delays small pictures."""
-
 
 @dataclass(frozen=True)
 class UpscaleRequest:
@@ -88,9 +85,12 @@ class Pipeline:
         *,
         capacity: int = 8,
         tile_px: int = DEFAULT_TILE_PX,
-        batch_px: int = DEFAULT_BATCH_PX,
+        batch_px: int = 0,
     ) -> None:
-        """`capacity` is how many pictures may be on their way at once: each holds its result's canvas."""
+        """`capacity` is how many pictures may be on their way at once: each holds its result's canvas.
+
+        `tile_px` and `batch_px` are as in `worker.engine.Engine`.
+        """
         self.device = choose_device(device)
         self._models = ModelCache(checkpoints or default_checkpoint_folder(), self.device)
         self._engine = Engine(tile_px=tile_px, batch_px=batch_px)

@@ -7,7 +7,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sr_models.manifest import default_checkpoint_folder
 from sr_models.upscaler import DEFAULT_TILE_PX
-from worker.pipeline import DEFAULT_BATCH_PX
 
 
 class WorkerSettings(BaseSettings):
@@ -35,8 +34,8 @@ class WorkerSettings(BaseSettings):
     tile_px: int = Field(default=DEFAULT_TILE_PX, ge=32)
     """Side of a tile in LR pixels; see sr_models.upscaler.DEFAULT_TILE_PX for the measurement."""
 
-    batch_px: int = Field(default=DEFAULT_BATCH_PX, ge=32 * 32)
-    """LR pixels in one forward pass."""
+    batch_px: int = Field(default=0, ge=0)
+    """LR pixels in one forward pass; 0 measures for each model what keeps the device busy: see worker.pass_budget."""
 
     max_jobs_in_flight: int = Field(default=8, ge=1)
     """Jobs that are decoded, enlarged or encoded at once."""
