@@ -24,7 +24,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("run")
-@click.argument("recipe", type=click.Choice(sorted(RECIPES)))
+@click.argument("recipe", type=click.Choice(sorted(RECIPES)), metavar="RECIPE")
 @click.option("--data", type=_FOLDER, required=True, help="Folder of photographs, searched through.")
 @click.option(
     "--out",
@@ -62,7 +62,7 @@ def run_command(
     perceptual: Path,
     threads: int | None,
 ) -> None:
-    """Train RECIPE; the same command goes on with a run that was stopped."""
+    """Train RECIPE, one of those in docs/training.md; the same command goes on with a run that was stopped."""
     logging.basicConfig(format="%(message)s")
     if threads:
         torch.set_num_threads(threads)
