@@ -14,6 +14,7 @@ from sr_models.catalog import build
 from sr_models.manifest import Checkpoint, DegradationName, Manifest
 from training.publication import ReleaseError, published_version, refuse_name
 from training.recipe import GanRecipe, Recipe, recipe_from
+from training.recipes.catalog import recipe_name
 from training.run_state import RunState
 from training.stored_form import as_stored, psnr_dbs
 
@@ -35,7 +36,7 @@ def release_run(
     """
     state, recipe, network = _finished(run)
     training = {
-        "command": f"python -m training run {recipe.name} --data {state.data.get('folder', 'PHOTOGRAPHS')}",
+        "command": f"python -m training run {recipe_name(recipe)} --data {state.data.get('folder', 'PHOTOGRAPHS')}",
         "commit": state.commit,
         "data": {**state.data, "terms": terms},
         "recipe": state.recipe,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from training.recipe import GanRecipe, PixelRecipe
+from training.recipe import GanRecipe, PixelRecipe, Recipe
 from training.recipes.edsr import (
     edsr_baseline_x2,
     edsr_baseline_x3,
@@ -31,3 +31,8 @@ RECIPES: Mapping[str, Callable[[], PixelRecipe | GanRecipe]] = {
     "srgan-x4": srgan_x4,
     "srresnet-x4": srresnet_x4,
 }
+
+
+def recipe_name(recipe: Recipe) -> str:
+    """What `run` calls the recipe; where it is none of the table's, as one changed since or started from elsewhere, its checkpoint's name."""
+    return next((name for name, make in RECIPES.items() if make() == recipe), recipe.name)

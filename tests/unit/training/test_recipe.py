@@ -6,7 +6,7 @@ import pytest
 from sr_models.catalog import build
 from tests.unit.training.conftest import tiny_recipe
 from training.recipe import GanRecipe, PixelRecipe, recipe_from
-from training.recipes.catalog import RECIPES
+from training.recipes.catalog import RECIPES, recipe_name
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing_twice() -> None:
@@ -41,6 +41,11 @@ def test_a_recipe_survives_the_manifest(name: str) -> None:
     again = recipe_from(json.loads(json.dumps(asdict(recipe))))
     assert again == recipe
     assert isinstance(again, GanRecipe) == name.startswith("srgan")
+
+
+def test_a_recipe_is_called_as_run_calls_it() -> None:
+    assert all(recipe_name(make()) == name for name, make in RECIPES.items())
+    assert recipe_name(replace(RECIPES["espcn-x3-short"](), seed=9)) == "espcn-x3"
 
 
 def test_the_large_edsr_is_the_paper_s() -> None:
