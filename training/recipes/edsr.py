@@ -10,12 +10,12 @@ LARGE = {"blocks": 32, "features": 256, "residual_scaling": 0.1}
 
 def edsr_baseline_x2() -> PixelRecipe:
     """The run behind `edsr-baseline-x2`: from the body of x4, whose features all live."""
-    return _baseline_from_x4(2, steps=1_800)
+    return _baseline_from_x4(2, steps=2_000)
 
 
 def edsr_baseline_x3() -> PixelRecipe:
     """The run behind `edsr-baseline-x3`."""
-    return _baseline_from_x4(3, steps=1_800)
+    return _baseline_from_x4(3, steps=2_000)
 
 
 def edsr_baseline_x4() -> PixelRecipe:
@@ -73,9 +73,8 @@ def _baseline_from_x4(scale: int, steps: int) -> PixelRecipe:
         start_from="edsr-baseline-x4@2",
         optimizer="adamw",
         steps=steps,
-        learning_rate=8e-4,
-        patch_px=48,
-        batch_size=4,
+        learning_rate=1e-3,
+        detail_draws=4,
     )
 
 
