@@ -10,12 +10,12 @@ LARGE = {"blocks": 32, "features": 256, "residual_scaling": 0.1}
 
 def edsr_baseline_x2() -> PixelRecipe:
     """The run behind `edsr-baseline-x2`: from the body of x4, whose features all live."""
-    return _baseline_from_x4(2, steps=2_000)
+    return _baseline_from_x4(2, steps=1_500)
 
 
 def edsr_baseline_x3() -> PixelRecipe:
     """The run behind `edsr-baseline-x3`."""
-    return _baseline_from_x4(3, steps=2_000)
+    return _baseline_from_x4(3, steps=1_500)
 
 
 def edsr_baseline_x4() -> PixelRecipe:
