@@ -97,7 +97,7 @@ class PixelRecipe(Recipe):
     loss: Literal["mse", "l1", "charbonnier"]
     """The distance."""
     optimizer: Literal["soap", "muon", "adamw"]
-    """What gets furthest in equal time: SOAP for networks as small as ESPCN, Muon for EDSR (docs/decisions/0003, 0005)."""
+    """What gets furthest in equal time: SOAP for networks as small as ESPCN, AdamW for larger ones (docs/decisions/0003, 0005)."""
     polish_steps: int = 0
     """Updates after the first cosine, under a second: in float32 throughout, with batch norms at rest.
 
