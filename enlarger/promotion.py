@@ -43,7 +43,10 @@ def promote(folder: Path, label: str, force: bool = False) -> str | None:
     """
     name, _, number = label.partition("@")
     if not number:
-        raise PromotionError(f"{label} names no version: say which, as in {name}@1")
+        there = ", ".join(
+            f"{name}@{version}" for version in CheckpointFolder(folder).versions().get(name, [])
+        )
+        raise PromotionError(f"{label} names no version; there are: {there or 'none of that name'}")
     with aliases.locked(folder):
         new = _usable(folder, label)
         table = aliases.read(folder)
@@ -73,6 +76,8 @@ def rollback(folder: Path, name: str) -> tuple[str, str]:
         table = aliases.read(folder)
         alias = table.get(name)
         if alias is None or not alias.previous:
+            if name not in CheckpointFolder(folder).versions():
+                raise PromotionError(f"no model {name!r} is published: `enlarger models list` says what is")
             raise PromotionError(
                 f"no version of {name} was in production before: choose one with `enlarger models promote`"
             )

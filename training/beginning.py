@@ -51,8 +51,8 @@ def _published(label: str, folder: CheckpointFolder) -> nn.Module:
         return load_unfolded(folder.named(label))
     except ModelNotFoundError as error:
         raise BeginningError(
-            f"the run starts from {label}, which is not published in {folder.path}; "
-            "release it, or name its folder with --checkpoints"
+            f"the run starts from {label}, which is not published in {folder.path}: {error}; "
+            "name a version as in espcn-x3@1, or its folder with --checkpoints"
         ) from error
     except (CheckpointError, ManifestError) as error:
         raise BeginningError(f"the run starts from {label}: {error}") from error

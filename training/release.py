@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from pydantic import TypeAdapter
 from torch import nn
 
@@ -34,6 +35,7 @@ def release_run(
     Raises ReleaseError if the folder holds no finished run, or one whose weights are poor or no numbers; RunStateError if
     its state is damaged; DatasetError if a benchmark set is missing.
     """
+    licence, terms = _terms(licence, terms)
     state, recipe, network = _finished(run)
     training = {
         "command": f"python -m training run {recipe_name(recipe)} --data {state.data.get('folder', 'PHOTOGRAPHS')}",
@@ -50,6 +52,19 @@ def release_run(
     if not even_if_poor:
         refuse_poor(form.manifest, recipe, benchmarks)
     return published_version(form, published)
+
+
+def _terms(licence: str, terms: str) -> tuple[str, str]:
+    """The licence as SPDX writes it, and the terms. Raises ReleaseError for none."""
+    try:
+        licence = canonicalize_license_expression(licence)
+    except InvalidLicenseExpression as error:
+        raise ReleaseError(
+            f"{licence!r} is no SPDX identifier: give one as Apache-2.0 or CC0-1.0, or LicenseRef-… for terms of your own"
+        ) from error
+    if not terms.strip():
+        raise ReleaseError("say in --terms what the photographs are, and what allows their use")
+    return licence, terms.strip()
 
 
 def release_bicubic(scale: int, benchmarks: Path, published: Path) -> Checkpoint:

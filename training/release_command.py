@@ -64,6 +64,8 @@ def release_bicubic_command(benchmarks: Path, checkpoints: Path) -> None:
 def _tell(released: Checkpoint, checkpoints: Path) -> None:
     name, label = released.manifest.name, released.manifest.label
     click.echo(f"Released {label} in {released.folder}")
+    scores = (f"{score.benchmark} {score.psnr_db:.2f} dB" for score in released.manifest.scores)
+    click.echo(f"PSNR: {', '.join(scores)}")
     try:
         production = CheckpointFolder(checkpoints).production_version(name)
     except ManifestError as error:

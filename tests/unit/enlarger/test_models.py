@@ -100,6 +100,7 @@ def test_promotion_and_the_way_back(folder: Path) -> None:
     assert back.output == "espcn-x2@1 is in production instead of espcn-x2@2\n"
     assert CheckpointFolder(folder).find("espcn", 2).manifest.version == 1
     assert "was in production before" in refused(folder, "rollback", "espcn-x2")
+    assert "no model 'espcn-x9' is published" in refused(folder, "rollback", "espcn-x9")
 
 
 def test_a_worse_version_needs_force(folder: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_table_that_names_a_missing_version_can_be_mended(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("espcn-x2", "names no version: say which, as in espcn-x2@1"),
+        ("espcn-x2", "names no version; there are: espcn-x2@1"),
         ("espcn-x2@4", "espcn-x2@4 is not published; there are: espcn-x2@1, espcn-x2@2, espcn-x2@3"),
         ("espcn-x2@01", "not published"),
         ("../espcn-x2@1", "no model '../espcn-x2' is published"),

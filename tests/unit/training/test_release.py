@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -146,12 +147,31 @@ def test_the_command_says_how_to_promote(run: Path, benchmarks: Path, tmp_path: 
     where = ["--benchmarks", str(benchmarks), "--checkpoints", str(tmp_path)]
     arguments = [str(run), *where, "--licence", "CC0-1.0", "--terms", "made for a test", "--even-if-poor"]
     first, second = (CliRunner().invoke(release_command, arguments).output for _ in range(2))
-    assert first == f"Released espcn-x2@1 in {tmp_path}/espcn-x2/1\n"
-    assert second.splitlines() == [
+    assert re.fullmatch(
+        rf"Released espcn-x2@1 in {tmp_path}/espcn-x2/1\nPSNR: Set5 \d+\.\d\d dB, Set14 .*, B100 .* dB\n",
+        first,
+    )
+    assert [line for line in second.splitlines() if not line.startswith("PSNR")] == [
         f"Released espcn-x2@2 in {tmp_path}/espcn-x2/2",
         "espcn-x2@1 stays in production; to replace it: "
         f"enlarger models promote espcn-x2@2 --checkpoints {tmp_path}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("licence", "terms", "message"),
+    [
+        ("blah", "mine", "'blah' is no SPDX identifier"),
+        ("", "mine", "no SPDX"),
+        ("CC0-1.0", " ", "say in --terms"),
+    ],
+)
+def test_a_version_says_what_may_be_done_with_it(
+    run: Path, benchmarks: Path, tmp_path: Path, licence: str, terms: str, message: str
+) -> None:
+    with pytest.raises(ReleaseError, match=message):
+        release_run(run, benchmarks, tmp_path, licence, terms, even_if_poor=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_one_line(
