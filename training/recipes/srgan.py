@@ -17,7 +17,7 @@ def srgan_x4() -> GanRecipe:
 
 def srgan_edsr_x4() -> GanRecipe:
     """EDSR-baseline's generator, fine-tuned in the same manner."""
-    return _gan("srgan-edsr", "edsr", {"scale": 4, **BASELINE}, start_from="edsr-baseline-x4@1", steps=20_000)
+    return _gan("srgan-edsr", "edsr", {"scale": 4, **BASELINE}, start_from="edsr-baseline-x4@2", steps=20_000)
 
 
 def srgan_bottleneck_x4() -> GanRecipe:
