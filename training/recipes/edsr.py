@@ -43,9 +43,10 @@ def edsr_photo_x4() -> PixelRecipe:
     return _baseline(
         4,
         family="edsr-photo",
-        steps=500,
+        optimizer="adamw",
+        steps=650,
         learning_rate=5e-4,
-        start_from="edsr-baseline-x4@1",
+        start_from="edsr-baseline-x4@2",
         degradation="photo",
     )
 
