@@ -48,7 +48,7 @@ class LumaNetwork(nn.Module):
         return rgb_from_ycbcr(torch.cat([self.luma(ycbcr[:, :1]), self.chroma(ycbcr[:, 1:])], dim=1))
 
 
-class NotFiniteError(ArithmeticError):
+class NotFiniteError(RuntimeError):
     """The network made samples that are no numbers, in float32 too: publish another version of the checkpoint."""
 
 

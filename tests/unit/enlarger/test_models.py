@@ -5,12 +5,15 @@ from math import nan
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from enlarger.cli import main
 from enlarger.promotion import lower_scores
 from sr_models import aliases
 from sr_models.aliases import ALIASES_FILE, Alias
+from sr_models.catalog import build
+from sr_models.checkpoint import write
 from sr_models.manifest import MANIFEST_FILE, CheckpointFolder, Score
 from tests.tiny_checkpoints import publish
 
@@ -201,3 +204,14 @@ def test_adversarial_training_is_judged_by_perception(folder: Path) -> None:
     assert lower_scores(blind, old) == ["PSNR on Set5 is 27.00 dB instead of 28.00"]
     plain = replace(old, training={"recipe": ["adversarial_weight"]})
     assert lower_scores(old, replace(plain, scores=(replace(score, psnr_db=30.0, st_lpips=0.2),))) != []
+
+
+def test_what_makes_no_numbers_is_damaged(folder: Path) -> None:
+    checkpoint = CheckpointFolder(folder).version("espcn-x2", 2)
+    network = build("espcn", {"scale": 2})
+    torch.nn.init.constant_(next(network.parameters()), torch.nan)
+    sha256, size_bytes = write(checkpoint.folder, network)
+    manifest = replace(checkpoint.manifest, weights_sha256=sha256, weights_bytes=size_bytes)
+    (checkpoint.folder / MANIFEST_FILE).write_text(manifest.to_json())
+    message = refused(folder, "promote", "espcn-x2@2", "--force")
+    assert "espcn-x2@2 made samples that are no numbers" in message
