@@ -9,27 +9,23 @@ LARGE = {"blocks": 32, "features": 256, "residual_scaling": 0.1}
 
 
 def edsr_baseline_x2() -> PixelRecipe:
-    """The run behind `edsr-baseline-x2`. Its rate is too high: a third of the features died (docs/decisions/0005)."""
-    return _baseline(2, steps=5_000, learning_rate=2e-3)
+    """The run behind `edsr-baseline-x2`."""
+    return _baseline(
+        2, start_from="edsr-baseline-x4@2", optimizer="adamw", steps=1_500, learning_rate=1e-3, detail_draws=4
+    )
 
 
 def edsr_baseline_x3() -> PixelRecipe:
     """The run behind `edsr-baseline-x3`."""
     return _baseline(
-        3, start_from="edsr-baseline-x4@2", optimizer="adamw", steps=1_500, learning_rate=1e-3, detail_draws=4
+        3, start_from="edsr-baseline-x4@3", optimizer="adamw", steps=2_000, learning_rate=1e-3, detail_draws=4
     )
 
 
 def edsr_baseline_x4() -> PixelRecipe:
-    """The run behind `edsr-baseline-x4`: a second one, from where the first ended."""
+    """The run behind `edsr-baseline-x4`: a third one, from where the second ended."""
     return _baseline(
-        4,
-        start_from="edsr-baseline-x4@1",
-        optimizer="adamw",
-        steps=6_500,
-        learning_rate=8e-4,
-        patch_px=48,
-        batch_size=4,
+        4, start_from="edsr-baseline-x4@2", optimizer="adamw", steps=5_500, learning_rate=1e-3, detail_draws=4
     )
 
 
@@ -44,9 +40,9 @@ def edsr_photo_x4() -> PixelRecipe:
         4,
         family="edsr-photo",
         optimizer="adamw",
-        steps=650,
+        steps=1_200,
         learning_rate=5e-4,
-        start_from="edsr-baseline-x4@2",
+        start_from="edsr-baseline-x4@3",
         degradation="photo",
     )
 
