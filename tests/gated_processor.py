@@ -13,7 +13,9 @@ from rq.worker import WorkerStatus
 
 from worker.contract.jobs import JobFailure, JobResult, UpscaleJob
 from worker.errors import CanceledError, JobError
-from worker.rq_worker import BatchWorker, Processor
+from worker.flight import Processor
+from worker.metrics import WorkerMetrics
+from worker.rq_worker import BatchWorker
 
 Order = tuple[str, float | JobResult | JobFailure]
 
@@ -35,6 +37,7 @@ class GatedProcessor:
         self.running: set[str] = set()
         self.started: list[str] = []
         self.erased: list[str] = []
+        self.inputs_erased: list[str] = []
 
     def process(
         self, job: UpscaleJob, on_progress: Callable[[float], None], canceled: Callable[[], bool]
@@ -66,6 +69,9 @@ class GatedProcessor:
     def erase(self, job: UpscaleJob) -> None:
         self.erased.append(job.id)
 
+    def erase_input(self, job: UpscaleJob) -> None:
+        self.inputs_erased.append(job.id)
+
 
 class ThreadedWorker(BatchWorker):
     """A worker that a test can run on a thread: only the main thread may install signal handlers."""
@@ -85,7 +91,13 @@ class ThreadedWorker(BatchWorker):
 
 @contextmanager
 def running_worker(
-    redis: Redis, processor: Processor, *, max_jobs_in_flight: int = 4, max_bytes_in_flight: int = 1 << 30
+    redis: Redis,
+    processor: Processor,
+    *,
+    max_jobs_in_flight: int = 4,
+    max_bytes_in_flight: int = 1 << 30,
+    faults: Callable[[], list[str]] = list,
+    metrics: WorkerMetrics | None = None,
 ) -> Iterator[ThreadedWorker]:
     """A worker on a thread, stopped when the test is done with it."""
     worker = ThreadedWorker(
@@ -95,6 +107,8 @@ def running_worker(
         max_bytes_in_flight=max_bytes_in_flight,
         lease_s=16,
         retention_s=600,
+        metrics=metrics,
+        faults=faults,
     )
     thread = threading.Thread(target=worker.work, kwargs={"logging_level": "WARNING"}, daemon=True)
     thread.start()

@@ -12,6 +12,9 @@ from PIL import Image
 from redis import Redis
 
 from worker.contract.blobs import BlobStore
+from worker.contract.logs import configure_logging
+from worker.device import choose_device, choose_threads
+from worker.metrics import WorkerMetrics
 from worker.pipeline import Pipeline
 from worker.processing import JobProcessor
 from worker.rq_worker import BatchWorker
@@ -23,28 +26,41 @@ logger = logging.getLogger("worker")
 
 def main() -> None:
     """Take jobs until told to stop; what runs then is finished, the rest stays queued."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = WorkerSettings()
+    configure_logging(settings.log_format)
     # The gateway has limited the pixels of every job; Pillow's own, lower limit would only warn.
     Image.MAX_IMAGE_PIXELS = None
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    device = choose_device(settings.device)
+    if settings.threads or device == "cpu":
+        torch.set_num_threads(settings.threads or choose_threads())
     # Longer than RQ waits for a job in one command: with a client's usual 5 s an idle worker would give up.
     redis = Redis.from_url(settings.redis_url, socket_timeout=settings.lease_s + 15)
     blobs = BlobStore.from_url(settings.blobs_url)
     sweep = Sweep(redis, blobs, retention_s=settings.retention_s)
     sweep.start()
-    with Pipeline(
-        settings.checkpoints, settings.device, tile_px=settings.tile_px, batch_px=settings.batch_px
-    ) as pipeline:
+    metrics = WorkerMetrics()
+    metrics.watch_device_memory(device)
+    with (
+        metrics.served(settings.metrics_port, settings.metrics_address),
+        Pipeline(
+            settings.checkpoints,
+            device,
+            precision=settings.precision,
+            tile_px=settings.tile_px,
+            batch_px=settings.batch_px,
+            metrics=metrics,
+        ) as pipeline,
+    ):
         logger.info("ready on %s, process %d", pipeline.device, os.getpid())
         BatchWorker(
             redis,
-            JobProcessor(blobs, pipeline),
+            JobProcessor(blobs, pipeline, keep_inputs=settings.keep_inputs),
             max_jobs_in_flight=settings.max_jobs_in_flight,
             max_bytes_in_flight=settings.max_bytes_in_flight,
             lease_s=settings.lease_s,
             retention_s=settings.retention_s,
+            metrics=metrics,
+            faults=pipeline.faults,
         ).work(logging_level="WARNING")  # we log each job's start and end ourselves
     sweep.stop()
     logger.info("stopped")

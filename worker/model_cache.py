@@ -6,11 +6,13 @@ from collections import OrderedDict, defaultdict
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from sr_models.checkpoint import CheckpointError
 from sr_models.manifest import Checkpoint, CheckpointFolder, ManifestError, ModelNotFoundError
 from sr_models.upscaler import Upscaler
 from worker.errors import CheckpointDamagedError, ModelUnavailableError
+from worker.metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +27,23 @@ class ModelCache:
     they began with, and whoever asks for other models does not wait while a new version is loaded beside the old.
     """
 
-    def __init__(self, checkpoints: Path, device: str, capacity: int = 12) -> None:
+    def __init__(
+        self,
+        checkpoints: Path,
+        device: str,
+        dtype: torch.dtype = torch.float32,
+        capacity: int = 12,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
         self._folder = CheckpointFolder(checkpoints)
         self._device = device
+        self._dtype = dtype
         self._capacity = capacity
         self._loaded: OrderedDict[str, Upscaler] = OrderedDict()
         self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._served: dict[tuple[str, int], Checkpoint] = {}
-        self._told = ""
+        self._faults: dict[tuple[str, int], str] = {}
+        self._metrics = metrics or WorkerMetrics()
         self._lock = threading.Lock()
 
     def get(self, model: str, scale: int) -> Upscaler:
@@ -50,13 +61,20 @@ class ModelCache:
             if earlier is None or "@" in model:
                 kind = ModelUnavailableError if isinstance(error, ManifestError) else CheckpointDamagedError
                 raise kind(str(error)) from error
-            self._tell_once(f"{error}; {earlier.manifest.label} is served instead")
+            self._note_fault(model, scale, f"{error}; {earlier.manifest.label} is served instead")
             try:
                 return self._ready(earlier)
             except CheckpointError as error:
                 raise CheckpointDamagedError(str(error)) from error
         self._served[model, scale] = checkpoint
+        if "@" not in model:
+            self._faults.pop((model, scale), None)
+            self._metrics.model_served(model, scale, fault=False)
         return upscaler
+
+    def faults(self) -> list[str]:
+        """What is wrong with versions in production for which earlier ones are served, in words for whoever runs the service."""
+        return list(dict.fromkeys(self._faults.copy().values()))
 
     def _ready(self, checkpoint: Checkpoint) -> Upscaler:
         """The model of a version, loaded by the first who asks. Raises CheckpointError."""
@@ -69,21 +87,24 @@ class ModelCache:
                 self._loaded[key] = upscaler
                 self._loaded.move_to_end(key)
                 while len(self._loaded) > self._capacity:
-                    self._loaded.popitem(last=False)
+                    _, old = self._loaded.popitem(last=False)
+                    self._metrics.model_unloaded(old.manifest.label, old.manifest.weights_sha256)
         return upscaler
 
     def _load(self, checkpoint: Checkpoint) -> Upscaler:
         label = checkpoint.manifest.label
-        upscaler = Upscaler.from_checkpoint(checkpoint, self._device)
+        upscaler = Upscaler.from_checkpoint(checkpoint, self._device, self._dtype)
         try:
             upscaler.enlarge(np.zeros((1, WARM_UP_PX, WARM_UP_PX, 3), np.uint8))
         except RuntimeError as error:  # out of the device's memory, most likely
             raise CheckpointError(f"{label} does not run on {self._device}: {error}") from error
+        self._metrics.model_loaded(label, checkpoint.manifest.weights_sha256)
         logger.info("loaded %s on %s", label, self._device)
         return upscaler
 
-    def _tell_once(self, message: str) -> None:
+    def _note_fault(self, model: str, scale: int, message: str) -> None:
         """Log it, but not for every job in a row."""
-        if message != self._told:
+        if message not in self._faults.values():
             logger.error(message)
-        self._told = message
+        self._faults[model, scale] = message
+        self._metrics.model_served(model, scale, fault=True)

@@ -15,12 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
+
 from sr_models.manifest import AUTO, Manifest, default_checkpoint_folder
 from sr_models.upscaler import DEFAULT_TILE_PX
 from worker.contract.jobs import PictureFormat
-from worker.device import choose_device
+from worker.device import Precision, choose_device, choose_dtype
 from worker.engine import Engine, never_canceled, no_progress
 from worker.images import decode, encode
+from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
 
 
@@ -38,6 +41,10 @@ class UpscaleRequest:
     """The result's format; None keeps the input's."""
     quality: int | None = None
     """1 to 100 for JPEG and WebP; None for the default."""
+    ensemble: bool = False
+    """Whether to take the mean over eight flips and rotations, at eight times the work."""
+    background: bool = False
+    """Whether nobody waits for it, so that others go first."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +90,30 @@ class Pipeline:
         checkpoints: Path | None = None,
         device: str = "auto",
         *,
+        precision: Precision = Precision.AUTO,
         capacity: int = 8,
         tile_px: int = DEFAULT_TILE_PX,
         batch_px: int = 0,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         """`capacity` is how many pictures may be on their way at once: each holds its result's canvas.
 
         `tile_px` and `batch_px` are as in `worker.engine.Engine`.
         """
         self.device = choose_device(device)
-        self._models = ModelCache(checkpoints or default_checkpoint_folder(), self.device)
-        self._engine = Engine(tile_px=tile_px, batch_px=batch_px)
+        dtype = choose_dtype(precision, self.device)
+        self._metrics = metrics or WorkerMetrics()
+        self._models = ModelCache(
+            checkpoints or default_checkpoint_folder(), self.device, dtype, metrics=self._metrics
+        )
+        threads = torch.get_num_threads() if self.device == "cpu" else 0
+        self._engine = Engine(tile_px=tile_px, batch_px=batch_px, threads=threads, metrics=self._metrics)
         self._codecs = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._threads = ThreadPoolExecutor(capacity, thread_name_prefix="picture")
+
+    def faults(self) -> list[str]:
+        """See :meth:`worker.model_cache.ModelCache.faults`."""
+        return self._models.faults()
 
     def __enter__(self) -> Self:
         return self
@@ -133,17 +151,28 @@ class Pipeline:
         asked between tiles.
         """
         upscaler = self._models.get(request.model, request.scale)
-        started_at_s = time.perf_counter()
         with self._codecs:
+            started_at_s = time.perf_counter()
             picture = decode(request.content)
-        decoded_at_s = time.perf_counter()
-        planes = self._engine.submit(upscaler, picture.planes, on_progress, canceled).result()
+            decoded_at_s = time.perf_counter()
+        planes = self._engine.submit(
+            upscaler,
+            picture.planes,
+            on_progress,
+            canceled,
+            ensemble=request.ensemble,
+            background=request.background,
+        ).result()
         larger = picture.with_planes(planes)
         enlarged_at_s = time.perf_counter()
         output_format = request.output_format or picture.format
         with self._codecs:
+            encoding_at_s = time.perf_counter()
             content = encode(larger, output_format, request.quality)
-        encoded_at_s = time.perf_counter()
+            encoded_at_s = time.perf_counter()
+        # Without the wait for a core: that says how busy the machine is, not what a codec costs.
+        self._metrics.decoded(picture.format, decoded_at_s - started_at_s)
+        self._metrics.encoded(output_format, encoded_at_s - encoding_at_s)
         height, width = larger.colour.shape[:2]
         return Upscaled(
             content=content,
@@ -153,5 +182,5 @@ class Pipeline:
             manifest=upscaler.manifest,
             decode_s=decoded_at_s - started_at_s,
             upscale_s=enlarged_at_s - decoded_at_s,
-            encode_s=encoded_at_s - enlarged_at_s,
+            encode_s=encoded_at_s - encoding_at_s,
         )

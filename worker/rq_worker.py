@@ -1,42 +1,62 @@
-"""RQ's worker, made to have many jobs in flight at once. Every override of RQ's stands in this file.
+"""RQ's worker, made to have many jobs in flight at once. Every override of it stands in this file.
 
 RQ's own `perform_job` still does the bookkeeping of each job (status, result, retries, registries,
 expiry); what is different is when: a job is admitted (one transaction turns `queued` into
 `started`), processed on other threads beside its fellows, and performed, in RQ's sense, once
 its outcome is known. RQ 3 changes these signatures, hence `rq<3`. The file is longer than our others: spread over
-several, it would no longer show at a glance what of RQ is changed.
+several, it would no longer show at a glance what of RQ's worker is changed. The lines that jobs come from are in `worker/lines.py`.
 """
 
+import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, WatchError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError, WatchError
 from rq import Queue, SimpleWorker
 from rq.command import parse_payload
 from rq.exceptions import DeserializationError
 from rq.executions import Execution
 from rq.job import Job
 from rq.job import JobStatus as RqStatus
+from rq.registry import FailedJobRegistry, FinishedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
-from rq.utils import as_text
+from rq.utils import as_text, now
 from rq.worker import WorkerStatus
+from rq.worker_registration import clean_worker_registry, register
 
+from worker.abandoned import give_back_abandoned
+from worker.admission import Admission
+from worker.batch_job import BatchJob
 from worker.contract.blobs import BlobStoreError
-from worker.contract.jobs import JobFailure, JobResult, JobSchemaError, UpscaleJob
-from worker.contract.queue import FUNCTION_NAME, QUEUE_NAME, Field, encode_failure, end_canceled, set_field
+from worker.contract.fleet import FAULTS_FIELD
+from worker.contract.jobs import JobFailure, JobResult, JobSchemaError, JobStatus, UpscaleJob
+from worker.contract.logs import job_in_log
+from worker.contract.queue import (
+    FUNCTION_NAME,
+    QUEUE_NAME,
+    RECORD_LIVES,
+    WORKER_LOST,
+    Field,
+    encode_failure,
+    end_canceled,
+    set_field,
+    set_progress,
+)
+from worker.contract.webhooks import nudge
 from worker.errors import CanceledError, JobError, JobRefusedError
+from worker.flight import Flight, Processor, Progress
+from worker.heap import trim_heap
+from worker.lines import Line, Verdict, WaitingLines, is_nonsense
+from worker.memory_budget import bytes_in_flight
+from worker.metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +64,10 @@ PROGRESS_EVERY_S = 0.25
 """How often a job's progress is published at most."""
 
 POLL_S = 0.005
-"""How long the loop waits for an outcome before it looks for another job to admit."""
+"""How long the loop waits for an outcome before it looks round."""
+
+LOOK_EVERY_S = 0.02
+"""How often a worker with room looks at the lines again after it found nothing to take. An outcome makes it look at once."""
 
 RETRY_PAUSE_S = 10.0
 """How long no job is taken after one failed for a cause that may pass."""
@@ -53,23 +76,8 @@ EXIT_HUNG = 70
 """The exit status of a worker whose forward pass hangs (EX_SOFTWARE of sysexits.h)."""
 
 MAINTENANCE_EVERY_S = 15
-"""How often abandoned jobs are looked for; RQ's default of 600 s would leave a dead worker's jobs lying."""
-
-
-class Processor(Protocol):
-    """What makes a job's result; see :class:`worker.processing.JobProcessor`."""
-
-    def process(
-        self, job: UpscaleJob, on_progress: Callable[[float], None], canceled: Callable[[], bool]
-    ) -> JobResult:
-        """Make and store the result. Raises JobError. Called from many threads."""
-
-    def erase(self, job: UpscaleJob) -> None:
-        """Erase what a canceled job left. Raises BlobStoreError."""
-
-
-class JobEndedBadlyError(Exception):
-    """What RQ is told of a failed job; the client reads the failure's own fields."""
+"""How often abandoned jobs are looked for; RQ's default of 600 s would leave a dead worker's jobs lying. With a lease under
+twice that, twice in a lease."""
 
 
 class NoAlarm(BaseDeathPenalty):
@@ -82,61 +90,12 @@ class NoAlarm(BaseDeathPenalty):
         """Nothing."""
 
 
-class BatchJob(Job):
-    """A job whose outcome was computed before RQ performs it. It never imports a function."""
-
-    outcome: JobResult | JobFailure | None = None
-    admitted_at: datetime | None = None
-
-    def perform(self) -> dict[str, Any]:
-        """The outcome, for RQ to record."""
-        self.started_at = self.admitted_at  # RQ has just overwritten it
-        if isinstance(self.outcome, JobResult):
-            return asdict(self.outcome)
-        assert self.outcome is not None
-        raise JobEndedBadlyError(f"{self.outcome.code}: {self.outcome.message}")
-
-
-@dataclass
-class Progress:
-    """How far a job is, noted by the engine's thread and published by the worker's loop."""
-
-    share: float = 0.0
-
-    def note(self, share: float) -> None:
-        """Never falls."""
-        self.share = max(self.share, share)
-
-
-@dataclass(eq=False)
-class Flight:
-    """A job that was admitted and has not ended."""
-
-    rq_job: BatchJob
-    job: UpscaleJob
-    progress: "Progress"
-    execution: Execution
-    alone: bool
-    canceled: threading.Event
-    future: "Future[JobResult]"
-    admitted_s: float = field(default_factory=time.monotonic)
-    published: float = 0.0
-    published_s: float = 0.0
-
-
-def bytes_in_flight(job: UpscaleJob) -> int:
-    """What a job takes up at most: the decoded input, and for each pixel of the result canvases and the encoder's copies.
-
-    Measured for 36 megapixels with alpha, the worst case: PNG 17 bytes a pixel, JPEG 24, WebP 35.
-    """
-    input_px = job.input.width_px * job.input.height_px
-    return input_px * 6 + input_px * job.scale**2 * 35
-
-
 class BatchWorker(SimpleWorker):
     """Takes jobs while there is room, and reports each as soon as it is done."""
 
     death_penalty_class = NoAlarm
+    # RQ doubles its pause with every failed attempt to reach Redis until a job comes, over all outages: up to a minute of deafness.
+    max_connection_wait_time = 2.0
 
     def __init__(
         self,
@@ -148,23 +107,30 @@ class BatchWorker(SimpleWorker):
         max_bytes_in_flight: int,
         lease_s: int,
         retention_s: int,
+        metrics: WorkerMetrics | None = None,
+        faults: Callable[[], list[str]] = list,
     ) -> None:
+        """`faults`: what whoever runs the service should know; it is told with each heartbeat."""
+        self._lines = WaitingLines(connection, queue_name, BatchJob)
         super().__init__(
-            [Queue(queue_name, connection=connection, serializer=JSONSerializer, job_class=BatchJob)],
+            self._lines.queues,
             connection=connection,
+            queue_class=Line,
             job_class=BatchJob,
             serializer=JSONSerializer,
             worker_ttl=lease_s,
-            maintenance_interval=MAINTENANCE_EVERY_S,
-            default_result_ttl=retention_s,
+            maintenance_interval=min(MAINTENANCE_EVERY_S, lease_s // 2),
+            default_result_ttl=RECORD_LIVES * retention_s,
         )
         self._processor = processor
         self._max_jobs = max_jobs_in_flight
-        self._max_bytes = max_bytes_in_flight
+        self._admission = Admission(max_jobs_in_flight, max_bytes_in_flight)
         self._lease_s = lease_s
         self._flights: dict[str, Flight] = {}
         self._ended: SimpleQueue[Flight] = SimpleQueue()
-        self._no_room = False
+        self._metrics = metrics or WorkerMetrics()
+        self._faults = faults
+        self._look_again_s = 0.0
         self._paused_until_s = 0.0
         # Held while a job's lease is renewed or ended, so that no beat revives what has ended.
         self._bookkeeping = threading.Lock()
@@ -187,23 +153,28 @@ class BatchWorker(SimpleWorker):
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Called by RQ with the first job; returns when nothing is in flight."""
         self.set_state(WorkerStatus.BUSY)  # from here on a SIGTERM lets what runs finish
-        waiting: Job | None = job
-        while waiting or self._flights or self._pausing():
+        taken: tuple[Job, Queue] | None = (job, queue)
+        while True:
             try:
-                if waiting:
-                    self._admit(waiting, queue)
-                    waiting = None
+                if taken:
+                    self._admit(*taken)
+                    taken = None
                 if self._has_room():
-                    waiting = self._next_job(queue)
-                    if waiting:
+                    taken = self._lines.take(self._judge)
+                    if taken:
                         continue
-                self._end_one(queue)
+                    self._look_again_s = time.monotonic() + LOOK_EVERY_S
+                if not self._flights and not self._pausing():
+                    break
+                self._end_one()
                 self._publish_progress()
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
-            except (RedisConnectionError, RedisTimeoutError) as error:
+            except RedisError as error:  # also one that is full, loading or read-only for a while
                 logger.error("Redis does not answer (%s); trying again", error)
                 time.sleep(1.0)
+        self._admission.idle()
+        trim_heap()
         self.set_state(WorkerStatus.IDLE)
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
@@ -215,7 +186,24 @@ class BatchWorker(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Beat for a lease: RQ would let a dead worker seem alive for minutes."""
-        super().heartbeat(timeout=self._lease_s + 5, pipeline=pipeline)
+        try:
+            super().heartbeat(timeout=self._lease_s + 5, pipeline=pipeline)
+        except ResponseError as error:  # a full Redis: the worker goes on until it has room again
+            logger.error("no heartbeat: %s", error)
+            time.sleep(1.0)
+
+    def clean_registries(self) -> None:
+        """Look for abandoned jobs, one worker at a time."""
+        for queue in self.queues:
+            if not queue.acquire_maintenance_lock():
+                continue
+            FinishedJobRegistry(queue=queue).cleanup()
+            FailedJobRegistry(queue=queue).cleanup()
+            give_back_abandoned(queue, self._note_lost)
+            clean_worker_registry(queue)
+            queue.intermediate_queue.cleanup(self, queue)
+            queue.release_maintenance_lock()
+        self.last_cleaned_at = now()  # type: ignore[assignment]
 
     def handle_payload(self, message: dict[Any, Any]) -> None:
         """Accept RQ's stop-job for any job in flight."""
@@ -228,8 +216,10 @@ class BatchWorker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> bool:
         """One line instead of a stack that leads only to `perform`."""
+        if isinstance(exc_info[1], RedisError):
+            raise exc_info[1]  # it is the record that failed, not the job: `_end_one` tries again
         if self._stopped_job_id != job.id:
-            logger.warning("job %s failed: %s", job.id, exc_info[1])
+            logger.warning("failed: %s", exc_info[1])
         return True
 
     # ---- admission
@@ -238,19 +228,35 @@ class BatchWorker(SimpleWorker):
         return time.monotonic() < self._paused_until_s and not self._stop_requested
 
     def _has_room(self) -> bool:
-        if self._stop_requested or self._no_room or self._pausing() or len(self._flights) >= self._max_jobs:
+        if self._stop_requested or self._pausing() or time.monotonic() < self._look_again_s:
             return False
-        return not any(flight.alone for flight in self._flights.values())
+        alone = any(flight.alone for flight in self._flights.values())
+        return not alone and len(self._flights) < self._max_jobs
 
-    def _next_job(self, queue: Queue) -> Job | None:
-        taken = Queue.dequeue_any(
-            [queue], timeout=None, connection=self.connection, job_class=BatchJob, serializer=JSONSerializer
-        )
-        return taken[0] if taken else None
+    def _judge(self, rq_job: Job, attempts: int) -> Verdict:
+        """Whether a job that waits may join those in flight."""
+        assert isinstance(rq_job, BatchJob)
+        if not self._flights or rq_job.get_status(refresh=False) is not RqStatus.QUEUED:
+            return Verdict.TAKE  # to be dropped, where it is a second entry for a job that somebody has
+        if rq_job.id in self._flights:  # its own lease has lapsed: first comes the end of that
+            return Verdict.SKIP
+        if attempts:  # whatever ended its last attempt shall take no fellows along
+            return Verdict.STOP
+        try:
+            job = self._job_of(rq_job)
+        except JobRefusedError:
+            return Verdict.TAKE
+        return self._admission.judge(job, [flight.job for flight in self._flights.values()])
 
     def _admit(self, rq_job: Job, queue: Queue) -> None:
         """Turn `queued` into `started`, once among all workers, and start the work."""
         assert isinstance(rq_job, BatchJob)
+        with job_in_log(rq_job.id):
+            while not self._admitted(rq_job, queue):
+                pass
+
+    def _admitted(self, rq_job: BatchJob, queue: Queue) -> bool:
+        """False where somebody wrote to the job meanwhile, so that it is to be looked at again."""
         refusal: JobError | None = None
         try:
             job = self._job_of(rq_job)
@@ -264,17 +270,15 @@ class BatchWorker(SimpleWorker):
                     # Ended, canceled, or a second entry for a job that another worker has.
                     pipeline.unwatch()
                     self._drop(rq_job, job, queue, canceled=bool(cancel))
-                    return
-                alone = int(attempts or 0) > 0  # whatever ended its last attempt shall take no fellows along
-                # Its own lease has lapsed, if it is in flight here: then first comes the end of that.
-                again = rq_job.id in self._flights
-                if self._flights and (again or alone or (job is not None and not self._fits(job))):
+                    return True
+                alone = as_text(attempts or b"0") != "0"
+                if self._flights and (alone or rq_job.id in self._flights):
+                    # It was begun and given up elsewhere since it was looked at.
                     pipeline.multi()
                     pipeline.lrem(queue.intermediate_queue_key, 1, rq_job.id)
                     queue.push_job_id(rq_job.id, pipeline=pipeline, at_front=True)
                     pipeline.execute()
-                    self._no_room = True
-                    return
+                    return True
                 pipeline.multi()
                 execution = Execution.create(rq_job, self._lease_s, pipeline=pipeline, worker_name=self.name)
                 rq_job.prepare_for_execution(self.name, pipeline=pipeline)
@@ -283,68 +287,78 @@ class BatchWorker(SimpleWorker):
                 pipeline.lrem(queue.intermediate_queue_key, 1, rq_job.id)
                 pipeline.execute()
             except WatchError:
-                self._admit(rq_job, queue)
-                return
+                return False
+        self._admission.admitted(rq_job.id)
         rq_job.admitted_at = rq_job.started_at
+        if alone:
+            self._metrics.retried()
         if job is None:
             assert refusal is not None
             self._record(rq_job, execution, refusal.as_failure(), queue)
-            return
+            return True
+        # RQ notes when a job was enqueued, anew at a retry.
+        queued = rq_job.started_at - (rq_job.enqueued_at or rq_job.started_at) if rq_job.started_at else None
+        self._metrics.job_started(job.priority, max(0.0, queued.total_seconds()) if queued else 0.0)
         progress, canceled = Progress(), threading.Event()
         future = self._threads.submit(self._processor.process, job, progress.note, canceled.is_set)
-        flight = Flight(rq_job, job, progress, execution, alone, canceled, future)
+        flight = Flight(rq_job, queue, job, progress, execution, alone, canceled, future)
         self._flights[rq_job.id] = flight
-        logger.info("job %s started: %s", rq_job.id, rq_job.description)
+        self._note_in_flight()
+        logger.info("started: %s", rq_job.description)
         future.add_done_callback(lambda _: self._ended.put(flight))
+        return True
 
     def _job_of(self, rq_job: BatchJob) -> UpscaleJob:
         try:
             if rq_job.func_name != FUNCTION_NAME:
                 raise JobRefusedError(f"The function {rq_job.func_name!r} is not one that workers run.")
-            return UpscaleJob.from_json(rq_job.kwargs["job"])
-        except (JobSchemaError, DeserializationError, KeyError, TypeError) as error:
+            job = UpscaleJob.from_json(rq_job.kwargs["job"])
+            if job.id != rq_job.id:
+                raise JobRefusedError(f"The job {rq_job.id} says that it is {job.id!r:.80}.")
+            return job
+        except (JobSchemaError, DeserializationError, AttributeError, KeyError, TypeError) as error:
             raise JobRefusedError(f"The queue holds something that is not a job: {error}") from error
-
-    def _fits(self, job: UpscaleJob) -> bool:
-        flying_bytes = sum(bytes_in_flight(flight.job) for flight in self._flights.values())
-        return flying_bytes + bytes_in_flight(job) <= self._max_bytes
 
     def _drop(self, rq_job: Job, job: UpscaleJob | None, queue: Queue, *, canceled: bool) -> None:
         self.connection.lrem(queue.intermediate_queue_key, 1, rq_job.id)
         if canceled and rq_job.get_status() is RqStatus.QUEUED:
             end_canceled(rq_job, self.default_result_ttl)
             if job is not None:  # a worker that died with it may have left a result
-                self._erase(job)
+                self._erase(job, self._processor.erase)
 
     # ---- completion
 
-    def _end_one(self, queue: Queue) -> None:
+    def _end_one(self) -> None:
         try:
             flight = self._ended.get(timeout=POLL_S)
         except Empty:
             return
         try:
-            with self._bookkeeping:
-                leaves_pictures = self._end(flight, queue)
+            with self._bookkeeping, job_in_log(flight.rq_job.id):
+                erase = self._end(flight)
                 del self._flights[flight.rq_job.id]
-        except RedisError:
+        except RedisError as error:
+            if is_nonsense(error):  # somebody put something else in the record's place
+                logger.error("job %s cannot be recorded, and is dropped: %s", flight.rq_job.id, error)
+                del self._flights[flight.rq_job.id]
+                return
             self._ended.put(flight)
             raise
-        self._no_room = False
-        if (
-            leaves_pictures
-        ):  # not under the lock: a slow blob store must not keep the leases from being renewed
-            self._erase(flight.job)
+        self._look_again_s = 0.0
+        self._note_in_flight()
+        # Not under the lock: a slow blob store must not keep the leases from being renewed.
+        if erase is not None:
+            self._erase(flight.job, erase)
 
-    def _end(self, flight: Flight, queue: Queue) -> bool:
-        """Record how it ended; says whether there may be pictures that nobody wants any more."""
+    def _end(self, flight: Flight) -> Callable[[UpscaleJob], None] | None:
+        """Record how it ended; gives what erases the pictures that nobody wants any more."""
         status, holder, cancel = self.connection.hmget(
             flight.rq_job.key, "status", "worker_name", Field.CANCEL
         )
         if status is None or as_text(status) != RqStatus.STARTED or as_text(holder or b"") != self.name:
             # This worker was silent for longer than its lease, and the job went on without it.
-            logger.warning("job %s is no longer this worker's; its outcome is dropped", flight.rq_job.id)
-            return status is None or bool(cancel)
+            logger.warning("no longer this worker's; its outcome is dropped")
+            return self._processor.erase if status is None or cancel else None
         if cancel:
             flight.canceled.set()
         error = flight.future.exception()
@@ -352,12 +366,11 @@ class BatchWorker(SimpleWorker):
         if flight.canceled.is_set():
             outcome = CanceledError().as_failure()
             self._stopped_job_id = flight.rq_job.id
-            logger.info("job %s was canceled", flight.rq_job.id)
+            logger.info("canceled")
         elif error is None:
             outcome = flight.future.result()
             logger.info(
-                "job %s succeeded: %s, %dx%d px in %.2f s",
-                flight.rq_job.id,
+                "succeeded: %s, %dx%d px in %.2f s",
                 outcome.checkpoint,
                 outcome.width_px,
                 outcome.height_px,
@@ -369,37 +382,72 @@ class BatchWorker(SimpleWorker):
                 # What ails the blob store ails the next job too: its attempts are not to be burnt in a second.
                 self._paused_until_s = time.monotonic() + RETRY_PAUSE_S
         else:
-            logger.error("job %s: unexpected error", flight.rq_job.id, exc_info=error)
+            logger.error("unexpected error", exc_info=error)
             outcome = JobError(f"{JobError.__doc__} ({type(error).__name__})").as_failure()
-        self._record(flight.rq_job, flight.execution, outcome, queue)
-        return flight.canceled.is_set()
+        ended = self._record(flight.rq_job, flight.execution, outcome, flight.queue)
+        if ended and flight.job.webhook_url:
+            self._announce(flight.rq_job.id)
+        if flight.canceled.is_set():
+            return self._processor.erase
+        return self._processor.erase_input if ended else None
 
     def _record(
         self, rq_job: BatchJob, execution: Execution, outcome: JobResult | JobFailure, queue: Queue
-    ) -> None:
-        """Let RQ write the outcome down."""
+    ) -> bool:
+        """Let RQ write the outcome down; says whether it is the job's end, and not to be tried again."""
         if isinstance(outcome, JobFailure):
             set_field(self.connection, rq_job.id, Field.FAILURE, encode_failure(outcome))
             if not outcome.retryable:
                 rq_job.retries_left = 0
+        again = isinstance(outcome, JobFailure) and outcome.retryable and bool(rq_job.retries_left)
         rq_job.outcome = outcome
         self.execution = execution
         self.perform_job(rq_job, queue)
+        if not again:
+            self._note_end(rq_job, outcome)
+        return not again
 
-    def _erase(self, job: UpscaleJob) -> None:
+    def _note_end(self, rq_job: BatchJob, outcome: JobResult | JobFailure) -> None:
+        if isinstance(outcome, JobFailure):
+            canceled = outcome.code == CanceledError.code
+            state = JobStatus.CANCELED if canceled else JobStatus.FAILED
+            self._metrics.job_ended(state, code="" if canceled else outcome.code)
+            return
+        assert rq_job.admitted_at is not None
+        self._metrics.job_ended(
+            JobStatus.SUCCEEDED,
+            model=outcome.checkpoint,
+            run_s=(now() - rq_job.admitted_at).total_seconds(),
+            result_px=outcome.width_px * outcome.height_px,
+        )
+
+    def _announce(self, job_id: str) -> None:
         try:
-            self._processor.erase(job)
+            nudge(self.connection, job_id)
+        except RedisError as error:  # the end is recorded, and the courier looks for it by itself, only later
+            logger.warning("its webhook has to wait: %s", error)
+
+    def _note_lost(self) -> None:
+        self._metrics.job_ended(JobStatus.FAILED, code=WORKER_LOST.code)
+
+    def _note_in_flight(self) -> None:
+        jobs = [flight.job for flight in self._flights.values()]
+        self._metrics.in_flight(len(jobs), sum(map(bytes_in_flight, jobs)))
+
+    def _erase(self, job: UpscaleJob, erase: Callable[[UpscaleJob], None]) -> None:
+        try:
+            erase(job)
         except BlobStoreError as error:
-            logger.error("what canceled job %s left could not be erased; the sweep will: %s", job.id, error)
+            logger.error("what job %s left could not be erased; the sweep will: %s", job.id, error)
 
     def _publish_progress(self) -> None:
         moment_s = time.monotonic()
         for flight in self._flights.values():
             due = moment_s - flight.published_s >= PROGRESS_EVERY_S
             share = flight.progress.share
-            if due and share > flight.published:
+            if due and share > flight.published and not flight.canceled.is_set():
                 flight.published, flight.published_s = share, moment_s
-                set_field(self.connection, flight.rq_job.id, Field.PROGRESS, f"{share:.4f}")
+                set_progress(self.connection, flight.rq_job.id, self.name, share)
 
     # ---- leases
 
@@ -414,13 +462,22 @@ class BatchWorker(SimpleWorker):
     def _beat(self) -> None:
         with self._bookkeeping, self.connection.pipeline(transaction=False) as pipeline:
             flights = list(self._flights.values())
+            if self.last_heartbeat and not self.connection.hexists(self.key, "birth"):
+                # Silent for too long, or Redis came back empty: without this, nobody sees this worker again.
+                register(self, pipeline)
+                pipeline.hset(self.key, mapping={**self.serialize(), "state": self.get_state()})
             self.heartbeat(pipeline=pipeline)
+            pipeline.hset(self.key, FAULTS_FIELD, json.dumps(self._faults()))
             for flight in flights:
                 registry = flight.rq_job.started_job_registry
                 flight.execution.heartbeat(registry, self._lease_s, pipeline=pipeline)
             pipeline.execute()
         for flight in flights:  # a stop-job message can be lost; the mark is not
-            if self.connection.hget(flight.rq_job.key, Field.CANCEL):
+            status, holder, cancel = self.connection.hmget(
+                flight.rq_job.key, "status", "worker_name", Field.CANCEL
+            )
+            lost = as_text(status or b"") != RqStatus.STARTED or as_text(holder or b"") != self.name
+            if cancel or lost:  # whoever has it now makes its result, and shows its progress
                 flight.canceled.set()
 
     def _exit_if_hung(self) -> None:
@@ -431,7 +488,6 @@ class BatchWorker(SimpleWorker):
         for flight in list(self._flights.values()):
             flying_s = time.monotonic() - flight.admitted_s
             if flying_s > (flight.rq_job.timeout or float("inf")) and not flight.future.done():
-                logger.critical(
-                    "job %s runs for %.0f s, past its deadline; exiting", flight.rq_job.id, flying_s
-                )
+                with job_in_log(flight.rq_job.id):
+                    logger.critical("runs for %.0f s, past its deadline; exiting", flying_s)
                 os._exit(EXIT_HUNG)

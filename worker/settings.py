@@ -7,6 +7,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sr_models.manifest import default_checkpoint_folder
 from sr_models.upscaler import DEFAULT_TILE_PX
+from worker.contract.logs import LogFormat
+from worker.device import Precision
 
 
 class WorkerSettings(BaseSettings):
@@ -15,7 +17,9 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ENLARGER_", frozen=True)
 
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL")
+        default="redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL"),
+        repr=False,  # it may hold a password
     )
     """Redis or Valkey: redis://, rediss:// or unix://. REDIS_URL is read too."""
 
@@ -26,10 +30,13 @@ class WorkerSettings(BaseSettings):
     """The folder of published checkpoints. The gateway's must list the same versions."""
 
     device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    """auto (the first GPU, or else the CPU), cpu, cuda, cuda:N or mps. A worker has one device."""
+
+    precision: Precision = Precision.AUTO
+    """auto, float32, bfloat16 or float16; see worker.device.Precision."""
 
     threads: int = Field(default=0, ge=0)
-    """CPU threads of a forward pass; 0 lets torch choose (one for each core)."""
+    """CPU threads of a forward pass; 0 measures at start how many pay; see worker.device.choose_threads."""
 
     tile_px: int = Field(default=DEFAULT_TILE_PX, ge=32)
     """Side of a tile in LR pixels; see sr_models.upscaler.DEFAULT_TILE_PX for the measurement."""
@@ -47,4 +54,16 @@ class WorkerSettings(BaseSettings):
     """Seconds without a heartbeat after which a worker's jobs are given to others."""
 
     retention_s: int = Field(default=24 * 3600, ge=60)
-    """Seconds that pictures and records are kept after a job ended. The gateway's must be the same."""
+    """Seconds that results are kept after a job ended. The gateway's must be the same."""
+
+    keep_inputs: bool = False
+    """Keep uploads as long as results. By default an upload is erased when its job has ended."""
+
+    log_format: LogFormat = LogFormat.TEXT
+    """text, or json: one object a line."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Where Prometheus finds this worker's metrics (docs/metrics.md); 0 is nowhere."""
+
+    metrics_address: str = "127.0.0.1"
+    """The address for that: this machine only, unless told otherwise."""

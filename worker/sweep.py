@@ -1,6 +1,6 @@
-"""Erasing the pictures of jobs whose records have expired.
+"""Erasing the pictures of jobs that ended long ago.
 
-Redis forgets a job by itself `retention_s` after it ended; a blob store does not. Any worker may
+Redis forgets a job by itself; a blob store does not. Any worker may
 sweep: a lock in Redis lets one of them do it in each interval.
 """
 
@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from redis import Redis
 from redis.exceptions import RedisError
 from rq.job import Job
+from rq.utils import str_to_date
 
 from worker.contract.blobs import BlobStore, BlobStoreError
+from worker.contract.queue import prune_lists
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Sweep:
         self._thread.join()
 
     def sweep(self) -> int:
-        """Erase what is older than the retention and whose job is gone; say how many jobs that were.
+        """Erase what is older than the retention and whose job ended before that, or is gone; say how many jobs that were.
 
         An upload comes before its job, but it is young then. Raises BlobStoreError or RedisError.
         """
@@ -49,10 +51,21 @@ class Sweep:
         for prefix in self._blobs.untouched_since("jobs/", before):
             if self._stopped.is_set():
                 break
-            if not Job.exists(prefix.split("/")[1], connection=self._redis):
-                self._blobs.erase(prefix)
-                erased += 1
+            if self._over(prefix.split("/")[1], before):
+                try:
+                    self._blobs.erase(prefix)
+                    erased += 1
+                except BlobStoreError as error:  # the others are to be erased all the same
+                    logger.error("%s could not be erased: %s", prefix, error)
+        prune_lists(self._redis, before.timestamp())
         return erased
+
+    def _over(self, job_id: str, before: datetime) -> bool:
+        key = Job.key_for(job_id)
+        ended_at = self._redis.hget(key, "ended_at")
+        if ended_at:
+            return str_to_date(ended_at) < before
+        return not self._redis.exists(key)
 
     def _run(self) -> None:
         while True:

@@ -1,6 +1,8 @@
-"""Both job queues through one suite: the dictionary, and RQ on a real Valkey with our worker on it."""
+"""The queue of jobs on a real Valkey, with our worker on its other side."""
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from redis import Redis
@@ -8,107 +10,251 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
 from rq.job import Job
+from rq.registry import FinishedJobRegistry
 from rq.serializers import JSONSerializer
 
-from tests.eventually import eventually
-from tests.gated_processor import GatedProcessor, running_worker
+from tests.hand_cranked_worker import HandCrankedWorker
+from tests.samples import sample_job, sample_result
 from worker.contract.fleet import RqFleet
-from worker.contract.jobs import JobFailure, JobResult, JobStatus
-from worker.contract.queue import JobQueue, QueueUnavailableError, RqJobQueue
-from worker.contract.testing import InMemoryJobQueue, JobQueueSuite, WorkerSide, sample_job
+from worker.contract.jobs import JobFailure, JobStatus, Place, Priority
+from worker.contract.queue import DuplicateJobError, Field, JobQueue, QueueUnavailableError, prune_lists
 
 
-class TestInMemoryJobQueue(JobQueueSuite):
-    @pytest.fixture
-    def queue(self) -> InMemoryJobQueue:
-        return InMemoryJobQueue()
-
-    @pytest.fixture
-    def worker_side(self, queue: InMemoryJobQueue) -> WorkerSide:
-        return queue
+@pytest.fixture
+def queue(valkey: Redis) -> JobQueue:
+    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
 
 
-class RealWorkerSide:
-    """Lets a real worker take jobs from the first `start` on, and waits until the queue shows what was done."""
-
-    def __init__(self, queue: RqJobQueue, redis: Redis) -> None:
-        self._queue = queue
-        self._redis = redis
-        self._processor = GatedProcessor()
-        self._worker = running_worker(redis, self._processor)
-        self._entered = False
-
-    def start(self, job_id: str) -> None:
-        if not self._entered:
-            self._worker.__enter__()
-            self._entered = True
-        eventually(lambda: job_id in self._processor.running)
-
-    def report(self, job_id: str, progress: float) -> None:
-        self._processor.orders[job_id].put(("report", progress))
-        eventually(lambda: (record := self._queue.find(job_id)) is not None and record.progress == progress)
-
-    def succeed(self, job_id: str, result: JobResult) -> None:
-        self._processor.orders[job_id].put(("succeed", result))
-        self._until_ended(job_id)
-
-    def fail(self, job_id: str, failure: JobFailure) -> None:
-        self._processor.orders[job_id].put(("fail", failure))
-        self._until_ended(job_id)
-
-    def _until_ended(self, job_id: str) -> None:
-        eventually(lambda: (record := self._queue.find(job_id)) is not None and record.status.final)
-
-    def close(self) -> None:
-        if self._entered:
-            self._worker.__exit__(None, None, None)
+@pytest.fixture
+def worker(valkey: Redis) -> Iterator[HandCrankedWorker]:
+    worker = HandCrankedWorker(valkey)
+    yield worker
+    worker.close()
 
 
-class TestRqJobQueue(JobQueueSuite):
-    @pytest.fixture
-    def queue(self, valkey: Redis) -> RqJobQueue:
-        return RqJobQueue(valkey, job_timeout_s=60, retention_s=600)
+def test_a_submitted_job_waits(queue: JobQueue) -> None:
+    job = sample_job("a")
+    queue.submit(job)
+    record = queue.find("a")
+    assert record is not None
+    assert (record.job, record.status, record.progress) == (job, JobStatus.QUEUED, 0.0)
+    assert queue.waiting() == 1
 
-    @pytest.fixture
-    def worker_side(self, queue: RqJobQueue, valkey: Redis) -> Iterator[WorkerSide]:
-        side = RealWorkerSide(queue, valkey)
-        yield side
-        side.close()
 
-    def test_a_canceled_job_is_never_taken(self, queue: JobQueue, worker_side: WorkerSide) -> None:
+def test_an_unknown_job_is_none(queue: JobQueue) -> None:
+    assert queue.find("nobody") is None
+    assert queue.find("../../etc:passwd *") is None
+    queue.cancel("nobody")
+    queue.forget("nobody")
+    assert queue.find("nobody") is None
+
+
+def test_an_id_is_accepted_once(queue: JobQueue) -> None:
+    queue.submit(sample_job("a"))
+    try:
         queue.submit(sample_job("a"))
-        queue.submit(sample_job("b"))
-        queue.cancel("a")
-        worker_side.start("b")
-        record = queue.find("a")
-        assert record is not None
-        assert (record.status, record.started_at) == (JobStatus.CANCELED, None)
+    except DuplicateJobError:
+        assert queue.waiting() == 1
+    else:
+        raise AssertionError("the second submit was accepted")
 
-    def test_what_is_not_ours_is_none(self, queue: JobQueue, valkey: Redis) -> None:
-        Queue("upscale", connection=valkey, serializer=JSONSerializer).enqueue(
-            "os.system", "true", job_id="evil"
-        )
-        Queue("upscale", connection=valkey).enqueue("os.system", "true", job_id="pickled")
-        assert queue.find("evil") is None
-        assert queue.find("pickled") is None
 
-    def test_a_job_that_a_worker_still_has_is_not_torn_from_it(
-        self, queue: JobQueue, worker_side: WorkerSide, valkey: Redis
-    ) -> None:
-        queue.submit(sample_job("a"))
-        worker_side.start("a")
-        queue.cancel("a")
-        queue.forget("a")
-        eventually(lambda: Job.fetch("a", valkey, JSONSerializer).is_stopped)
-        assert valkey.ttl(Job.key_for("a")) > 0
-        queue.forget("a")
-        assert queue.find("a") is None
-        assert not valkey.exists(Job.key_for("a"))
+def test_a_job_runs_and_succeeds(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    worker.report("a", 0.5)
+    running = queue.find("a")
+    assert running is not None
+    assert (running.status, running.progress) == (JobStatus.PROCESSING, 0.5)
+    assert running.started_at is not None
+    assert running.started_at >= running.job.created_at - 1.0
+    worker.succeed("a", sample_result())
+    done = queue.find("a")
+    assert done is not None
+    assert (done.status, done.progress, done.result) == (JobStatus.SUCCEEDED, 1.0, sample_result())
+    assert done.ended_at is not None
+    assert done.ended_at >= running.started_at
+
+
+def test_a_failure_crosses_as_data(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    failure = JobFailure("picture_damaged", "The picture is cut off.", retryable=False)
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    worker.fail("a", failure)
+    record = queue.find("a")
+    assert record is not None
+    assert (record.status, record.failure, record.result) == (JobStatus.FAILED, failure, None)
+
+
+def test_a_waiting_job_is_canceled_for_good(queue: JobQueue) -> None:
+    queue.submit(sample_job("a"))
+    queue.submit(sample_job("b"))
+    queue.cancel("a")
+    queue.cancel("a")
+    record = queue.find("a")
+    assert record is not None
+    assert record.status is JobStatus.CANCELED
+    assert queue.waiting() == 1
+
+
+def test_a_running_job_is_seen_canceled_at_once(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    queue.cancel("a")
+    record = queue.find("a")
+    assert record is not None
+    assert record.status is JobStatus.CANCELED
+
+
+def test_an_ended_job_is_not_canceled(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    worker.succeed("a", sample_result())
+    queue.cancel("a")
+    record = queue.find("a")
+    assert record is not None
+    assert record.status is JobStatus.SUCCEEDED
+
+
+def test_a_forgotten_job_is_gone(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    worker.succeed("a", sample_result())
+    queue.forget("a")
+    assert queue.find("a") is None
+
+
+def test_each_priority_waits_in_a_line_of_its_own(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    for job_id, priority in (("a", Priority.BULK), ("b", Priority.INTERACTIVE), ("c", Priority.BULK)):
+        queue.submit(replace(sample_job(job_id), priority=priority, created_at=time.time() - 2))
+    standing = queue.statistics()
+    assert standing.waiting == {Priority.INTERACTIVE: 1, Priority.BULK: 2}
+    assert set(standing.oldest_waiting_s) == set(Priority)
+    assert all(0.0 <= age_s < 60.0 for age_s in standing.oldest_waiting_s.values())
+    assert standing.processing == 0
+    assert queue.waiting() == 3
+    for job_id in "abc":
+        worker.start(job_id)
+    standing = queue.statistics()
+    assert (sum(standing.waiting.values()), standing.oldest_waiting_s) == (0, {})
+    assert standing.processing == 3
+    found = queue.find("a")
+    assert found is not None
+    assert found.job.priority is Priority.BULK
+    worker.succeed("a", sample_result())
+    queue.forget("a")
+    assert queue.find("a") is None
+
+
+def test_a_job_that_waits_has_a_place(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    for job_id, priority in (("a", Priority.BULK), ("b", Priority.INTERACTIVE), ("c", Priority.INTERACTIVE)):
+        queue.submit(replace(sample_job(job_id), priority=priority, ensemble=job_id == "c"))
+    assert queue.place("b") == Place(1, 40 * 30)
+    assert queue.place("c") == Place(2, 40 * 30 * 9)
+    assert queue.place("a") == Place(3, 40 * 30 * 10)
+    assert queue.statistics().waiting_px == 40 * 30 * 10
+    worker.start("b")
+    assert queue.place("b") is None
+    assert queue.place("c") == Place(1, 40 * 30 * 8)
+    assert queue.place("nobody") is None
+
+
+def test_waiting_jobs_are_counted_by_owner(queue: JobQueue, worker: HandCrankedWorker, valkey: Redis) -> None:
+    for job_id, owner, priority in (
+        ("a", "me", Priority.INTERACTIVE),
+        ("b", "them", Priority.INTERACTIVE),
+        ("c", "me", Priority.BULK),
+        ("d", "", Priority.BULK),
+    ):
+        queue.submit(replace(sample_job(job_id), owner=owner, priority=priority))
+    assert [queue.waiting_of(owner) for owner in ("me", "them", "", "nobody")] == [2, 1, 1, 0]
+    worker.start("a")
+    queue.cancel("c")
+    assert [queue.waiting_of(owner) for owner in ("me", "them", "")] == [0, 1, 1]
+    valkey.hdel(Job.key_for("b"), Field.OWNER)  # as a gateway before this one queued it
+    assert [queue.waiting_of(owner) for owner in ("them", "")] == [0, 2]
+
+
+def test_a_result_that_is_there_is_a_job_that_is_done(queue: JobQueue, valkey: Redis) -> None:
+    queue.submit_done(sample_job("a"), replace(sample_result(), repeated=True))
+    record = queue.find("a")
+    assert record is not None
+    assert (record.job.id, record.status, record.progress) == ("a", JobStatus.SUCCEEDED, 1.0)
+    assert record.result == replace(sample_result(), repeated=True)
+    assert record.started_at == record.ended_at
+    assert queue.waiting() == 0
+    assert 0 < valkey.ttl(Job.key_for("a")) <= 1200
+    queue.forget("a")
+    assert queue.find("a") is None
+    assert valkey.keys("rq:*:a") == []
+    assert not valkey.zcard(FinishedJobRegistry("upscale", connection=valkey).key)
+
+
+def test_an_owners_jobs_are_listed_from_the_newest(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.contract.queue.PAGE_JOBS", 3)
+    moments_s = {f"j{n}": 1_800_000_000.0 + n // 2 for n in range(10)}  # two of each moment
+    for job_id, created_at in moments_s.items():
+        queue.submit(replace(sample_job(job_id), created_at=created_at, owner="me"))
+    queue.submit(replace(sample_job("theirs"), owner="them"))
+    queue.forget("j5")
+    listed = list(queue.jobs_of("me"))
+    assert [record.job.id for _, record in listed] == ["j9", "j8", "j7", "j6", "j4", "j3", "j2", "j1", "j0"]
+    for n, (cursor, _) in enumerate(listed):
+        rest = [record.job.id for _, record in queue.jobs_of("me", before=cursor)]
+        assert rest == [record.job.id for _, record in listed[n + 1 :]]
+    assert [record.job.id for _, record in queue.jobs_of("them")] == ["theirs"]
+    assert list(queue.jobs_of("")) == []
+
+
+def test_lists_are_pruned_of_what_is_forgotten(queue: JobQueue, valkey: Redis) -> None:
+    for n, job_id in enumerate(("a", "b", "c")):
+        queue.submit(replace(sample_job(job_id), created_at=1000.0 + n, owner="me"))
+    queue.forget("a")
+    queue.forget("c")
+    prune_lists(valkey, 1001.5)
+    assert valkey.zrange("enlarger:jobs:me", 0, -1) == [b"b", b"c"]
+
+
+def test_the_queue_answers(queue: JobQueue) -> None:
+    queue.ping()
+    assert queue.waiting() == 0
+
+
+def test_a_canceled_job_is_never_taken(queue: JobQueue, worker: HandCrankedWorker) -> None:
+    queue.submit(sample_job("a"))
+    queue.submit(sample_job("b"))
+    queue.cancel("a")
+    worker.start("b")
+    record = queue.find("a")
+    assert record is not None
+    assert (record.status, record.started_at) == (JobStatus.CANCELED, None)
+
+
+def test_what_is_not_ours_is_none(queue: JobQueue, valkey: Redis) -> None:
+    Queue("upscale", connection=valkey, serializer=JSONSerializer).enqueue("os.system", "true", job_id="evil")
+    Queue("upscale", connection=valkey).enqueue("os.system", "true", job_id="pickled")
+    assert queue.find("evil") is None
+    assert queue.find("pickled") is None
+
+
+def test_a_job_that_a_worker_still_has_is_not_torn_from_it(
+    queue: JobQueue, worker: HandCrankedWorker, valkey: Redis
+) -> None:
+    queue.submit(sample_job("a"))
+    worker.start("a")
+    queue.cancel("a")
+    queue.forget("a")
+    worker.let_go("a")
+    assert Job.fetch("a", valkey, JSONSerializer).is_stopped
+    assert valkey.ttl(Job.key_for("a")) > 0
+    queue.forget("a")
+    assert queue.find("a") is None
+    assert not valkey.exists(Job.key_for("a"))
 
 
 def test_an_absent_server_is_said_so() -> None:
     nowhere = Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
-    queue = RqJobQueue(nowhere, job_timeout_s=60, retention_s=600)
+    queue = JobQueue(nowhere, job_timeout_s=60, retention_s=600)
     with pytest.raises(QueueUnavailableError):
         queue.submit(sample_job("a"))
     with pytest.raises(QueueUnavailableError):

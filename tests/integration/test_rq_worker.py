@@ -1,5 +1,10 @@
 """Our worker on a real Valkey: several jobs in flight, each ended as it should, RQ's records true."""
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from redis import Redis
 from rq import Queue
@@ -10,16 +15,18 @@ from rq.serializers import JSONSerializer
 
 from tests.eventually import eventually
 from tests.gated_processor import GatedProcessor, running_worker
+from tests.samples import sample_job, sample_result
 from worker.contract.fleet import RqFleet
-from worker.contract.jobs import JobFailure, JobStatus, UpscaleJob
-from worker.contract.queue import MAX_ATTEMPTS, QUEUE_NAME, RqJobQueue
-from worker.contract.testing import sample_job, sample_result
-from worker.rq_worker import bytes_in_flight
+from worker.contract.jobs import JobFailure, JobStatus, Priority, UpscaleJob
+from worker.contract.queue import MAX_ATTEMPTS, QUEUE_NAME, WORKER_LOST, JobQueue
+from worker.lines import BULK_EVERY
+from worker.memory_budget import bytes_in_flight
+from worker.metrics import WorkerMetrics
 
 
 @pytest.fixture
-def queue(valkey: Redis) -> RqJobQueue:
-    return RqJobQueue(valkey, job_timeout_s=60, retention_s=600)
+def queue(valkey: Redis) -> JobQueue:
+    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +39,12 @@ def processor() -> GatedProcessor:
     return GatedProcessor()
 
 
-def status(queue: RqJobQueue, job_id: str) -> JobStatus | None:
+def status(queue: JobQueue, job_id: str) -> JobStatus | None:
     record = queue.find(job_id)
     return record.status if record else None
 
 
-def submit(queue: RqJobQueue, *job_ids: str) -> list[UpscaleJob]:
+def submit(queue: JobQueue, *job_ids: str) -> list[UpscaleJob]:
     jobs = [sample_job(job_id) for job_id in job_ids]
     for job in jobs:
         queue.submit(job)
@@ -45,7 +52,7 @@ def submit(queue: RqJobQueue, *job_ids: str) -> list[UpscaleJob]:
 
 
 def test_jobs_run_side_by_side_up_to_the_limit(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a", "b", "c", "d")
     with running_worker(valkey, processor, max_jobs_in_flight=3) as worker:
@@ -65,8 +72,47 @@ def test_jobs_run_side_by_side_up_to_the_limit(
     assert RqFleet(valkey).live_workers() == []
 
 
+def test_rq_info_tells_the_truth_during_a_batch(
+    valkey: Redis, valkey_url: str, queue: JobQueue, processor: GatedProcessor
+) -> None:
+    submit(queue, "a", "b", "c")
+    queue.submit(replace(sample_job("bulk"), priority=Priority.BULK))
+
+    def info() -> list[str]:
+        rq = Path(sys.executable).with_name("rq")
+        command = [str(rq), "info", "--url", valkey_url, "--raw"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert sorted(info()) == [
+        "queue upscale 3, 0 executing, 0 finished, 0 failed",
+        "queue upscale-bulk 1, 0 executing, 0 finished, 0 failed",
+    ]
+    with running_worker(valkey, processor, max_jobs_in_flight=2) as worker:
+        eventually(lambda: processor.running == {"a", "b"})
+        told = info()
+        assert sorted(told[:2]) == [
+            "queue upscale 1, 2 executing, 0 finished, 0 failed",
+            "queue upscale-bulk 1, 0 executing, 0 finished, 0 failed",
+        ]
+        assert worker.name in told[2]
+        assert "busy" in told[2]
+        processor.orders["a"].put(("succeed", sample_result()))
+        eventually(lambda: processor.running == {"b", "c"})
+        assert "queue upscale 0, 2 executing, 1 finished, 0 failed" in info()
+
+
+def test_what_is_wrong_with_a_worker_is_seen_by_the_fleet(
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
+) -> None:
+    faults = ["espcn-x2@2 is damaged; espcn-x2@1 is served instead"]
+    with running_worker(valkey, processor, faults=lambda: faults):
+        eventually(lambda: [worker.faults for worker in RqFleet(valkey).live_workers()] == [tuple(faults)])
+        faults.clear()
+        eventually(lambda: [worker.faults for worker in RqFleet(valkey).live_workers()] == [()])
+
+
 def test_one_of_four_is_stopped_and_the_others_go_on(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a", "b", "c", "d")
     with running_worker(valkey, processor):
@@ -80,7 +126,7 @@ def test_one_of_four_is_stopped_and_the_others_go_on(
 
 
 def test_rqs_own_stop_command_works_on_any_job_in_flight(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a", "b")
     with running_worker(valkey, processor):
@@ -90,7 +136,7 @@ def test_rqs_own_stop_command_works_on_any_job_in_flight(
 
 
 def test_a_second_entry_for_a_job_does_not_run_it_twice(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a", "b")
     for job_id in ("a", "b", "a"):
@@ -104,7 +150,7 @@ def test_a_second_entry_for_a_job_does_not_run_it_twice(
 
 
 def test_a_final_failure_is_not_tried_again(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a")
     failure = JobFailure("picture_damaged", "The picture is cut off.", retryable=False)
@@ -119,7 +165,7 @@ def test_a_final_failure_is_not_tried_again(
 
 
 def test_a_passing_failure_is_tried_again_and_alone(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a", "b")
     passing = JobFailure("storage_unavailable", "The blob store did not answer.", retryable=True)
@@ -140,7 +186,7 @@ def test_a_passing_failure_is_tried_again_and_alone(
 
 
 def test_a_failure_that_does_not_pass_ends_after_the_last_attempt(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a")
     passing = JobFailure("storage_unavailable", "The blob store did not answer.", retryable=True)
@@ -155,17 +201,78 @@ def test_a_failure_that_does_not_pass_ends_after_the_last_attempt(
 
 
 def test_jobs_that_do_not_fit_together_run_one_after_the_other(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
-    job, _ = submit(queue, "a", "b")
-    with running_worker(valkey, processor, max_bytes_in_flight=bytes_in_flight(job) * 3 // 2):
-        eventually(lambda: processor.running == {"a"} and queue.waiting() == 1)
+    job, _, _ = submit(queue, "a", "b", "c")
+    with running_worker(valkey, processor, max_bytes_in_flight=bytes_in_flight(job) * 5 // 2):
+        eventually(lambda: processor.running == {"a", "b"} and queue.waiting() == 1)
         processor.orders["a"].put(("succeed", sample_result()))
-        eventually(lambda: processor.running == {"b"})
+        eventually(lambda: processor.running == {"b", "c"})
+
+
+def test_a_large_job_waits_for_another_and_holds_up_no_small_one(
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
+) -> None:
+    small = sample_job("small")
+    for job_id in ("large", "second-large"):
+        queue.submit(replace(small, id=job_id, input=replace(small.input, width_px=4000)))
+    submit(queue, "small", "also-small")
+    with running_worker(valkey, processor, max_bytes_in_flight=bytes_in_flight(small) * 3):
+        eventually(lambda: processor.running == {"large", "small", "also-small"})
+        processor.orders["small"].put(("succeed", sample_result()))
+        eventually(lambda: status(queue, "small") is JobStatus.SUCCEEDED)
+        assert queue.waiting() == 1
+        processor.orders["large"].put(("succeed", sample_result()))
+        eventually(lambda: processor.running == {"second-large", "also-small"})
+
+
+def test_an_interactive_job_overtakes_bulk_ones_and_finds_a_place(
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
+) -> None:
+    for number in range(6):
+        queue.submit(replace(sample_job(f"bulk-{number}"), priority=Priority.BULK))
+    with running_worker(valkey, processor, max_jobs_in_flight=4):
+        eventually(lambda: processor.running == {"bulk-0", "bulk-1"})
+        submit(queue, "mine")
+        eventually(lambda: "mine" in processor.running)
+        assert queue.statistics().waiting[Priority.BULK] == 4
+
+
+def test_bulk_jobs_do_not_starve(valkey: Redis, queue: JobQueue, processor: GatedProcessor) -> None:
+    jobs = [sample_job(str(number)) for number in range(12)]
+    for job in jobs:
+        queue.submit(job)
+        processor.orders[job.id].put(("succeed", sample_result()))
+    queue.submit(replace(sample_job("bulk"), priority=Priority.BULK))
+    processor.orders["bulk"].put(("succeed", sample_result()))
+    with running_worker(valkey, processor, max_jobs_in_flight=1):
+        eventually(lambda: status(queue, jobs[-1].id) is JobStatus.SUCCEEDED)
+    assert (
+        "bulk" in processor.started[: 1 + BULK_EVERY]
+    )  # an idle worker takes its first job from the first line
+
+
+def test_an_idle_worker_takes_a_bulk_job(valkey: Redis, queue: JobQueue, processor: GatedProcessor) -> None:
+    with running_worker(valkey, processor):
+        eventually(lambda: RqFleet(valkey).live_workers())
+        queue.submit(replace(sample_job("bulk"), priority=Priority.BULK))
+        eventually(lambda: processor.running == {"bulk"})
+        eventually(lambda: valkey.llen(f"rq:queue:{QUEUE_NAME}-bulk:intermediate") == 0)
+        registry = StartedJobRegistry(f"{QUEUE_NAME}-bulk", connection=valkey, serializer=JSONSerializer)
+        assert registry.get_job_count(cleanup=False) == 1
+
+
+def test_a_job_that_is_gone_is_no_obstacle(valkey: Redis, queue: JobQueue, processor: GatedProcessor) -> None:
+    submit(queue, "gone-too", "a", "gone", "b")
+    for job_id in ("gone", "gone-too"):
+        valkey.delete(Job.key_for(job_id))
+    with running_worker(valkey, processor):
+        eventually(lambda: processor.running == {"a", "b"})
+        assert queue.waiting() == 0
 
 
 def test_a_canceled_job_of_a_dead_worker_leaves_nothing_for_ever(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a")
     # As a worker that dies leaves it: started, marked, and queued again by RQ's clean-up.
@@ -176,14 +283,14 @@ def test_a_canceled_job_of_a_dead_worker_leaves_nothing_for_ever(
     with running_worker(valkey, processor):
         eventually(lambda: Job.fetch("a", valkey, JSONSerializer).is_canceled)
         eventually(lambda: processor.erased == ["a"])
-    assert 0 < valkey.ttl(job.key) <= 600
+    assert 0 < valkey.ttl(job.key) <= 1200
     assert processor.started == []
     assert status(queue, "a") is JobStatus.CANCELED
     assert not valkey.exists(f"rq:canceled:{QUEUE_NAME}")
 
 
 def test_what_was_canceled_stays_canceled_though_it_was_done(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "a")
     with running_worker(valkey, processor):
@@ -198,7 +305,7 @@ def test_what_was_canceled_stays_canceled_though_it_was_done(
 
 
 def test_a_worker_that_was_silent_for_too_long_records_nothing(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     submit(queue, "taken", "deleted")
     with running_worker(valkey, processor):
@@ -212,7 +319,7 @@ def test_a_worker_that_was_silent_for_too_long_records_nothing(
     assert not valkey.exists(Job.key_for("deleted"))
 
 
-def test_a_job_that_died_with_a_worker_can_be_forgotten(valkey: Redis, queue: RqJobQueue) -> None:
+def test_a_job_that_died_with_a_worker_can_be_forgotten(valkey: Redis, queue: JobQueue) -> None:
     submit(queue, "a")
     # The record of the first attempt has expired with its lease; the list of attempts lives longer.
     valkey.zadd("rq:executions:a", {"gone": 2e9})
@@ -221,8 +328,26 @@ def test_a_job_that_died_with_a_worker_can_be_forgotten(valkey: Redis, queue: Rq
     assert valkey.keys("rq:*a*") == []
 
 
+def test_a_job_whose_worker_died_at_every_attempt_is_counted(
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
+) -> None:
+    submit(queue, "a", "b")
+    for job_id, retries_left in (("a", 0), ("b", 1)):  # as dead workers leave them, their leases over
+        valkey.lrem(f"rq:queue:{QUEUE_NAME}", 1, job_id)
+        valkey.hset(Job.key_for(job_id), mapping={"status": "started", "retries_left": retries_left})
+        valkey.zadd(f"rq:wip:{QUEUE_NAME}", {f"{job_id}:gone": 1.0})
+    metrics = WorkerMetrics()
+    with running_worker(valkey, processor, metrics=metrics):
+        eventually(lambda: processor.running == {"b"})
+        record = queue.find("a")
+        assert record is not None
+        assert record.failure == WORKER_LOST
+        labels = {"state": "failed", "code": WORKER_LOST.code, "model": ""}
+        assert metrics.registry.get_sample_value("enlarger_jobs_ended_total", labels) == 1
+
+
 def test_jobs_of_the_wrong_shape_take_nobody_along(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor
 ) -> None:
     good, odd = sample_job("good"), sample_job("odd").to_json()
     rq_queue = Queue(QUEUE_NAME, connection=valkey, serializer=JSONSerializer)
@@ -236,7 +361,7 @@ def test_jobs_of_the_wrong_shape_take_nobody_along(
 
 
 def test_a_foreign_function_is_refused_unimported(
-    valkey: Redis, queue: RqJobQueue, processor: GatedProcessor, capfd: pytest.CaptureFixture[str]
+    valkey: Redis, queue: JobQueue, processor: GatedProcessor, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rq_queue = Queue(QUEUE_NAME, connection=valkey, serializer=JSONSerializer)
     rq_queue.enqueue("os.system", "echo pwned", job_id="evil")

@@ -32,6 +32,11 @@ class BlobMissingError(BlobStoreError):
     """No blob lies under that key: it was erased or never written."""
 
 
+def _said(error: Exception) -> str:
+    """What went wrong, in a line: below it, obstore adds how its own objects looked."""
+    return str(error).partition("\n")[0].strip()
+
+
 @dataclass(frozen=True)
 class BlobStream:
     """A blob's size and its bytes in pieces."""
@@ -72,8 +77,8 @@ class BlobStore:
         """Write a blob, replacing what was there. Raises BlobStoreError."""
         try:
             obstore.put(self._store, key, content)
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"writing {key}: {error}") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"writing {key}: {_said(error)}") from error
 
     def get(self, key: str) -> bytes:
         """The whole blob. Raises BlobMissingError or BlobStoreError."""
@@ -81,8 +86,8 @@ class BlobStore:
             return obstore.get(self._store, key).bytes().to_bytes()
         except (NotFoundError, FileNotFoundError) as error:
             raise BlobMissingError(f"{key} is not there") from error
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"reading {key}: {error}") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
     def stream(self, key: str) -> BlobStream:
         """The blob in pieces, for a response. Raises BlobMissingError or BlobStoreError."""
@@ -92,12 +97,20 @@ class BlobStore:
             return BlobStream(found.meta["size"], (bytes(chunk) for chunk in chunks))
         except (NotFoundError, FileNotFoundError) as error:
             raise BlobMissingError(f"{key} is not there") from error
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"reading {key}: {error}") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
     def keys(self, prefix: str) -> list[str]:
         """Every key under a prefix that ends with a slash, in order. Raises BlobStoreError."""
         return sorted(entry["path"] for entry in self._entries(prefix))
+
+    def delete(self, key: str) -> None:
+        """Delete one blob; nothing there is no error. Raises BlobStoreError."""
+        try:
+            with suppress(NotFoundError, FileNotFoundError):
+                obstore.delete(self._store, key)
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"deleting {key}: {_said(error)}") from error
 
     def erase(self, prefix: str) -> None:
         """Delete everything under a prefix that ends with a slash; nothing there is no error. Raises BlobStoreError."""
@@ -110,20 +123,20 @@ class BlobStore:
                 shutil.rmtree(self._folder / prefix)
         except FileNotFoundError:
             return
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"erasing {prefix}: {error}") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"erasing {prefix}: {_said(error)}") from error
 
     def untouched_since(self, prefix: str, moment: datetime) -> list[str]:
         """The prefixes one level below `prefix` under which nothing was written since, in order. Raises BlobStoreError."""
         newest: dict[str, datetime] = {}
         if self._folder is not None:
             try:
-                for folder in (self._folder / prefix).iterdir():
+                for folder in filter(Path.is_dir, (self._folder / prefix).iterdir()):
                     newest[f"{prefix}{folder.name}/"] = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
             except FileNotFoundError:
                 pass  # nothing was ever written, or just erased
             except OSError as error:
-                raise BlobStoreError(f"listing {prefix}: {error}") from error
+                raise BlobStoreError(f"listing {prefix}: {_said(error)}") from error
         else:
             for entry in self._entries(prefix):
                 below = f"{prefix}{entry['path'].removeprefix(prefix).partition('/')[0]}/"
@@ -133,8 +146,8 @@ class BlobStore:
     def _entries(self, prefix: str) -> "list[ObjectMeta]":
         try:
             return [entry for page in obstore.list(self._store, prefix=prefix) for entry in page]
-        except (BaseError, OSError) as error:
-            raise BlobStoreError(f"listing {prefix}: {error}") from error
+        except (BaseError, OSError, ValueError) as error:
+            raise BlobStoreError(f"listing {prefix}: {_said(error)}") from error
 
     def ping(self) -> None:
         """Raises BlobStoreError unless the store answers."""

@@ -4,6 +4,7 @@ A worker's key expires with its heartbeat, so a key that is there is a worker th
 beat within its lease; a name in the registry without a key is a worker that died.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,9 @@ from rq.utils import as_text
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from worker.contract.queue import QUEUE_NAME, QueueUnavailableError
+
+FAULTS_FIELD = "enlarger_faults"
+"""Our field in the hash of RQ's worker: a list of strings as JSON."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class LiveWorker:
     """The machine or container it runs on."""
     state: str
     """RQ's word: idle, busy, started."""
+    faults: tuple[str, ...] = ()
+    """What is wrong though it goes on working, in words for whoever runs the service."""
 
 
 class Fleet(Protocol):
@@ -47,12 +53,17 @@ class RqFleet:
             keys = sorted(as_text(key) for key in self._redis.smembers(self._registry_key))
             with self._redis.pipeline(transaction=False) as pipeline:
                 for key in keys:
-                    pipeline.hmget(key, "hostname", "state", "death")
+                    pipeline.hmget(key, "hostname", "state", "death", FAULTS_FIELD)
                 answers = pipeline.execute()
         except RedisError as error:
             raise QueueUnavailableError(str(error)) from error
         return [
-            LiveWorker(key.rpartition(":")[2], as_text(hostname or b""), as_text(state))
-            for key, (hostname, state, death) in zip(keys, answers, strict=True)
+            LiveWorker(
+                key.rpartition(":")[2],
+                as_text(hostname or b""),
+                as_text(state),
+                tuple(json.loads(faults or b"[]")),
+            )
+            for key, (hostname, state, death, faults) in zip(keys, answers, strict=True)
             if state and not death
         ]

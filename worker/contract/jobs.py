@@ -9,9 +9,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Interval
-from pydantic import PositiveInt, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 SCHEMA_VERSION = 1
+
+ENSEMBLE_WORK = 8
+"""The mean over eight flips and rotations is eight times the work."""
 
 
 class JobSchemaError(ValueError):
@@ -51,15 +54,24 @@ class PictureFormat(StrEnum):
         return ".jpg" if self is PictureFormat.JPEG else f".{self.value}"
 
 
+class Priority(StrEnum):
+    """Who goes first. Neither waits for ever: a share of every device is the other's."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the result."""
+    BULK = "bulk"
+    """One of many, for whenever there is room."""
+
+
 @dataclass(frozen=True)
 class InputPicture:
     """What the gateway learned of the upload from its header."""
 
     format: PictureFormat
     """The format found in the bytes, whatever the file name said."""
-    width_px: PositiveInt
+    width_px: Annotated[int, Interval(ge=1, le=1 << 31)]
     """As stored, before any EXIF orientation."""
-    height_px: PositiveInt
+    height_px: Annotated[int, Interval(ge=1, le=1 << 31)]
     """As stored, before any EXIF orientation."""
     size_bytes: int
     """Length of the upload."""
@@ -87,8 +99,21 @@ class UpscaleJob:
     """The upload."""
     created_at: float
     """When the gateway accepted the job, in seconds since the epoch."""
+    priority: Priority = Priority.INTERACTIVE
+    """Who goes first."""
+    ensemble: bool = False
+    """Whether the result is the mean over the picture's eight flips and rotations, at eight times the work."""
+    owner: str = ""
+    """The id of the API key that it was sent with; empty where the service asks for none."""
+    webhook_url: str | None = None
+    """Who is told when it has ended."""
     schema_version: int = SCHEMA_VERSION
     """The form of this record."""
+
+    @property
+    def work_px(self) -> int:
+        """What it asks of a device, in input pixels through the network."""
+        return self.input.width_px * self.input.height_px * (ENSEMBLE_WORK if self.ensemble else 1)
 
     @property
     def prefix(self) -> str:
@@ -146,6 +171,8 @@ class JobResult:
     """From the first tile's admission to the last tile's end, in seconds; other jobs share the device meanwhile."""
     encode_s: float
     """Encoding the result, in seconds."""
+    repeated: bool = False
+    """Whether it is the copy of an earlier job's, for the same picture and options."""
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "JobResult":
@@ -169,6 +196,16 @@ class JobFailure:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a job that waits stands in line."""
+
+    position: int
+    """1 for the next one to be taken."""
+    work_px: int
+    """What it and those before it ask of a device, in input pixels."""
+
+
+@dataclass(frozen=True)
 class JobRecord:
     """A job as the queue knows it now."""
 
@@ -182,6 +219,8 @@ class JobRecord:
     """When a worker took it, in seconds since the epoch."""
     ended_at: float | None = None
     """When it reached a final status, in seconds since the epoch."""
+    expires_at: float | None = None
+    """When its pictures will be erased, in seconds since the epoch; set when ended."""
     result: JobResult | None = None
     """Set when succeeded."""
     failure: JobFailure | None = None

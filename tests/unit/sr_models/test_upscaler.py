@@ -17,8 +17,8 @@ from tests.tiny_checkpoints import publish
 def test_a_wide_halo_gets_larger_tiles(halo_px: int, tmp_path: Path) -> None:
     checkpoint = publish(tmp_path, "bicubic")
     wide = Upscaler(load(checkpoint), replace(checkpoint.manifest, halo_px=halo_px))
-    picture = np.random.default_rng(0).integers(0, 256, (250, 40, 3), dtype=np.uint8)
-    assert len(wide.windows(250, 40, 128)) > 1
+    picture = np.random.default_rng(0).integers(0, 256, (350, 40, 3), dtype=np.uint8)
+    assert len(wide.windows(350, 40, 128)) > 1
     np.testing.assert_array_equal(wide.upscale(picture), wide.enlarge(picture[None])[0])
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.batching import TileQueue
+from worker.batching import BACKGROUND_EVERY, TileQueue
 
 flights = st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["small", "large"])), min_size=1, max_size=8)
 
@@ -22,6 +22,7 @@ def test_every_tile_runs_once_in_order_in_its_own_group(plan: list[tuple[int, st
     queue = filled(plan)
     seen: dict[int, list[int]] = {flight: [] for flight in range(len(plan))}
     while queue:
+        assert queue.waiting_px == 10 * (sum(count for count, _ in plan) - sum(map(len, seen.values())))
         batch = queue.next_batch(budget_px)
         assert batch
         assert len(batch) == 1 or 10 * len(batch) <= budget_px
@@ -47,7 +48,7 @@ def test_nobody_waits_longer_than_a_round(plan: list[tuple[int, str]], budget_px
                 passes_since[flight] += 1
                 assert passes_since[flight] <= len(plan)
         for flight in served:
-            left[flight] = sum(1 for line in queue._lines if line.flight == flight for _ in line.waiting)
+            left[flight] = sum(1 for line in queue._foreground if line.flight == flight for _ in line.waiting)
 
 
 def test_a_single_tile_does_not_wait_for_a_thousand() -> None:
@@ -69,5 +70,52 @@ def test_what_is_discarded_does_not_run() -> None:
     queue.add("a", [("g", 10, 0)])
     queue.add("b", [("g", 10, 0)])
     queue.discard("a")
+    assert queue.waiting_px == 10
     assert queue.next_batch(100) == [("b", 0)]
+    assert not queue
+    assert queue.waiting_px == 0
+
+
+@given(
+    foreground=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    background=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    budget_px=st.integers(1, 50),
+)
+def test_the_background_opens_every_fourth_pass(
+    foreground: list[int], background: list[int], budget_px: int
+) -> None:
+    """Neither kind starves, however much the other has."""
+    queue: TileQueue[tuple[str, int], int] = TileQueue()
+    for kind, counts in (("foreground", foreground), ("background", background)):
+        for number, count in enumerate(counts):
+            queue.add(
+                (kind, number), [("g", 10, tile) for tile in range(count)], background=kind == "background"
+            )
+    left = {"foreground": sum(foreground), "background": sum(background)}
+    opened: list[str] = []
+    while queue:
+        contested = all(left.values())
+        expected = queue.next_flight
+        batch = queue.next_batch(budget_px)
+        assert batch[0][0] == expected
+        if contested:
+            opened.append(batch[0][0][0])
+        for (kind, _), _ in batch:
+            left[kind] -= 1
+    assert left == {"foreground": 0, "background": 0}
+    for first in range(0, len(opened) - BACKGROUND_EVERY + 1):
+        assert opened[first : first + BACKGROUND_EVERY].count("background") == 1
+
+
+def test_the_background_fills_what_the_foreground_leaves() -> None:
+    queue: TileQueue[str, int] = TileQueue()
+    queue.add("huge", [("g", 10, tile) for tile in range(100)], background=True)
+    queue.add("small", [("g", 10, 0), ("g", 10, 1)])
+    assert queue.next_batch(40) == [("small", 0), ("small", 1), ("huge", 0), ("huge", 1)]
+
+
+def test_what_is_discarded_in_the_background_does_not_run() -> None:
+    queue: TileQueue[str, int] = TileQueue()
+    queue.add("huge", [("g", 10, 0)], background=True)
+    queue.discard("huge")
     assert not queue

@@ -64,10 +64,14 @@ def test_a_damaged_new_version_leaves_the_old_one_serving(
     assert [record.message.partition("; ")[2] for record in caplog.records] == [
         "espcn-x2@1 is served instead"
     ]
+    (fault,) = cache.faults()
+    assert "espcn-x2@2" in fault
+    assert fault.endswith("espcn-x2@1 is served instead")
     with pytest.raises(CheckpointDamagedError, match="espcn-x2@2"):
         cache.get("espcn@2", 2)
     weights.write_bytes(whole)
-    assert version(cache) == 2
+    assert version(cache) == version(cache, "auto") == 2
+    assert cache.faults() == []
 
 
 @pytest.mark.parametrize("damaged", [ALIASES_FILE, f"espcn-x2/2/{MANIFEST_FILE}"])
