@@ -55,4 +55,7 @@ CMD ["python", "-m", "service"]
 
 FROM runtime AS worker
 COPY --from=worker-build /opt/enlarger /opt/enlarger
+# For Prometheus, in the containers' own network.
+ENV ENLARGER_METRICS_PORT=9100 ENLARGER_METRICS_ADDRESS=0.0.0.0
+EXPOSE 9100
 CMD ["python", "-m", "worker"]

@@ -6,13 +6,17 @@ PYTHON ?= python3
 # for an NVIDIA GPU: make up TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: up test check bench clean install
+.PHONY: up test chaos check bench clean install
 
 up: install
 	.venv/bin/enlarger up $(ARGS)
 
 test: install
 	.venv/bin/pytest $(ARGS)
+
+# The chaos tests in full: ten times as many kills, a thousand mixed pictures. About half an hour.
+chaos: install
+	ENLARGER_CHAOS=full .venv/bin/pytest tests/chaos $(ARGS)
 
 check: install
 	.venv/bin/ruff check .
@@ -21,7 +25,7 @@ check: install
 	.venv/bin/lint-imports
 
 bench: install
-	.venv/bin/python -m tests.benchmarks
+	.venv/bin/python -m tests.benchmarks $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,6 +18,7 @@ class Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "image": Subcommand("enlarger.commands.image", "Enlarge pictures here, without a server."),
+    "keys": Subcommand("enlarger.commands.keys", "Create, list and revoke the service's API keys."),
     "models": Subcommand("enlarger.commands.models", "List, check and promote the published models."),
     "up": Subcommand("enlarger.commands.up", "Run the whole service on this machine."),
 }

@@ -1,7 +1,7 @@
 """The folder in which `enlarger up` keeps its queue, its pictures and its lock.
 
 - `lock`: held while a stack runs; says who holds it.
-- `valkey.sock`: the queue's socket, where the path is short enough for one.
+- `valkey.sock`: the queue's socket, or a link to it where the path is too long for one, or others may enter the folder.
 - `valkey/`: the queue's append-only file.
 - `blobs/`: uploads and results.
 """
@@ -20,6 +20,7 @@ from typing import BinaryIO
 LOCK_WAIT_S = 2.0
 """A stack that was killed holds its lock until its Valkey is dead too, a moment later."""
 LOCK_POLL_S = 0.05
+SOCKET_NAME = "valkey.sock"
 SOCKET_PATH_BYTES = 100
 """`sun_path` holds 108 bytes on Linux and 104 on macOS, with the closing zero."""
 
@@ -100,15 +101,26 @@ def _take(lock: BinaryIO, path: Path) -> None:
         time.sleep(LOCK_POLL_S)
 
 
+def socket_of(path: Path) -> Path:
+    """Where the Valkey of the stack that runs in that data folder listens; where it would, if none runs."""
+    # Resolved, because a link's own path may be too long to connect to.
+    return (path.expanduser() / SOCKET_NAME).resolve()
+
+
 @contextmanager
 def _socket(path: Path) -> Iterator[Path]:
-    socket = path / "valkey.sock"
+    socket = path / SOCKET_NAME
+    if socket.is_symlink():  # of a stack that was killed
+        socket.unlink()
     private = path.stat().st_mode & 0o077 == 0
     if private and len(os.fsencode(socket)) <= SOCKET_PATH_BYTES:
         yield socket
         return
     folder = Path(tempfile.mkdtemp(prefix="enlarger-"))  # 0700
     try:
-        yield folder / socket.name
+        socket.unlink(missing_ok=True)  # of a stack that was killed before the folder was opened to others
+        socket.symlink_to(folder / SOCKET_NAME)
+        yield folder / SOCKET_NAME
     finally:
+        socket.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

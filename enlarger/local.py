@@ -13,12 +13,16 @@ from worker.pipeline import Pipeline, UpscaleRequest
 
 
 def upscale(
-    picture: str | os.PathLike[str] | bytes | Image.Image, scale: int = 4, model: str = AUTO
+    picture: str | os.PathLike[str] | bytes | Image.Image,
+    scale: int = 4,
+    model: str = AUTO,
+    *,
+    ensemble: bool = False,
 ) -> Image.Image:
     """The picture `scale` times as wide and high, upright, with its transparency and colour profile.
 
     `picture` is a path, a file's content, or a Pillow image; `scale` is 2, 3 or 4; `model` is a family
-    (`espcn`, `bicubic`), a pinned version (`espcn@1`) or `auto`. The samples are those that the service
+    (`espcn`, `bicubic`), a pinned version (`espcn@1`) or `auto`; `ensemble` takes the mean over eight flips and rotations. The samples are those that the service
     writes into a PNG. The result's mode is L, LA, RGB or RGBA.
 
     Loads the model each time; `enlarger image`, and `worker.pipeline.Pipeline` beneath it, keep it for many
@@ -27,7 +31,7 @@ def upscale(
     """
     if scale not in (2, 3, 4):
         raise ValueError(f"scale must be 2, 3 or 4, not {scale!r}")
-    request = UpscaleRequest(_content(picture), model, scale, PictureFormat.PNG)
+    request = UpscaleRequest(_content(picture), model, scale, PictureFormat.PNG, ensemble=ensemble)
     with Pipeline() as pipeline:
         upscaled = pipeline.submit(request).result()
     image = Image.open(io.BytesIO(upscaled.content))

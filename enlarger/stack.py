@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -84,11 +84,12 @@ class Stack:
         address: Address,
         data: DataFolder,
         *,
-        workers: int,
+        devices: Sequence[str],
         redis_url: str | None,
         environment: Mapping[str, str],
         on_ready: Callable[[], None],
     ) -> None:
+        """One worker for each of `devices`."""
         self._address = address
         self._on_ready = on_ready
         self._redis_url = redis_url or f"unix://{quote(str(data.socket))}"
@@ -103,8 +104,10 @@ class Stack:
         self._valkey = None if redis_url else Child(_valkey(data))
         self._gateway = Child(_module("gateway", "service", environment, GATEWAY_GRACE_S))
         self._workers = [
-            Child(_module(f"worker-{number}", "worker", environment, WORKER_GRACE_S))
-            for number in range(1, workers + 1)
+            Child(
+                _module(f"worker-{number}", "worker", _of_worker(environment, number, device), WORKER_GRACE_S)
+            )
+            for number, device in enumerate(devices, 1)
         ]
         self._hasten = asyncio.Event()
         self._asked_s = -math.inf
@@ -194,6 +197,16 @@ class Stack:
                     logger.warning("not ready yet: %s", await asyncio.to_thread(_reason, error))
                     slow_s = math.inf
             await asyncio.sleep(READY_POLL_S)
+
+
+def _of_worker(environment: Mapping[str, str], number: int, device: str) -> dict[str, str]:
+    """The environment of one worker: a device of its own, and ports for metrics that follow each other."""
+    port = int(environment.get("ENLARGER_METRICS_PORT", "0"))
+    return {
+        **environment,
+        "ENLARGER_DEVICE": device,
+        "ENLARGER_METRICS_PORT": str(port + number - 1 if port else 0),
+    }
 
 
 def _module(name: str, module: str, environment: Mapping[str, str], grace_s: float) -> Program:

@@ -1,25 +1,39 @@
 """The gateway's app. `create_app` builds it from the settings, `build_app` from its parts."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from redis import Redis
 
-from service.errors import INTERNAL_ERROR
+from service.auth import AuthMode, Gate, caller_of, log_who_may_call
+from service.courier import Courier
+from service.errors import (
+    API_KEY_INVALID,
+    API_KEY_MISSING,
+    INTERNAL_ERROR,
+    QUEUE_UNAVAILABLE,
+    TOO_MANY_REQUESTS,
+)
 from service.health import health_router
 from service.jobs import jobs_router
+from service.keys import KeyStore
 from service.limits import Limits
+from service.metrics import GatewayMetrics, RequestCounter, metrics_router
 from service.models import models_router
-from service.problems import MEDIA_TYPE, install_problem_handlers
+from service.problems import MEDIA_TYPE, install_problem_handlers, problem_responses
+from service.quotas import Quotas, RateLimitHeaders
 from service.reference import ASSETS_PATH, assets, reference_router
 from service.schemas import Problem
-from service.settings import Settings
+from service.settings import ServerSettings, Settings
 from service.upscale import Intake, upscale_router
+from service.webhooks import NO_WEBHOOKS, Webhooks, webhook_documentation
 from sr_models.manifest import CheckpointFolder
 from worker.contract.blobs import BlobStore
 from worker.contract.fleet import Fleet, RqFleet
-from worker.contract.queue import JobQueue, RqJobQueue
+from worker.contract.queue import JobQueue
 
 REDIS_TIMEOUT_S = 5.0
 """Longer than any command of ours takes; a client should hear of a dead Redis before it gives up."""
@@ -36,16 +50,34 @@ TAGS = [
 ]
 
 
+REFUSALS = (API_KEY_MISSING, API_KEY_INVALID, TOO_MANY_REQUESTS, QUEUE_UNAVAILABLE)
+"""What a route may answer because it asks who calls."""
+
+
 class Gateway(FastAPI):
-    """FastAPI, with the problem object in the OpenAPI document."""
+    """FastAPI, with the problem object and what the gate may say in the OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
+        if self.openapi_schema is not None:
+            return self.openapi_schema
         document = super().openapi()
         # FastAPI would put a response's model under application/json.
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+        for path in document["paths"].values():
+            for operation in path.values():
+                if "security" in operation:
+                    self._document_gate(operation)
         return document
+
+    def _document_gate(self, operation: dict[str, Any]) -> None:
+        gate: Gate = self.state.gate
+        if not gate.always_asks:
+            operation["security"].append({})
+        for status, response in problem_responses(*REFUSALS).items():
+            documented = operation["responses"].setdefault(str(status), response)
+            documented["content"][MEDIA_TYPE]["examples"] |= response["content"][MEDIA_TYPE]["examples"]
 
 
 def create_app() -> FastAPI:
@@ -54,19 +86,42 @@ def create_app() -> FastAPI:
     redis = Redis.from_url(
         settings.redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
     )
+    host = ServerSettings().host
+    log_who_may_call(settings.auth, host)
+    queue = JobQueue(redis, job_timeout_s=settings.job_timeout_s, retention_s=settings.retention_s)
     return build_app(
-        RqJobQueue(redis, job_timeout_s=settings.job_timeout_s, retention_s=settings.retention_s),
+        queue,
         BlobStore.from_url(settings.blobs_url),
         RqFleet(redis),
         CheckpointFolder(settings.checkpoints),
         settings.limits,
+        KeyStore(redis),
+        Quotas(redis, queue, settings.allowance),
+        settings.auth.on(host),
+        Webhooks(settings.webhook_secret, settings.webhook_allow),
     )
 
 
 def build_app(
-    queue: JobQueue, blobs: BlobStore, fleet: Fleet, checkpoints: CheckpointFolder, limits: Limits
+    queue: JobQueue,
+    blobs: BlobStore,
+    fleet: Fleet,
+    checkpoints: CheckpointFolder,
+    limits: Limits,
+    keys: KeyStore,
+    quotas: Quotas,
+    auth: AuthMode,
+    webhooks: Webhooks = NO_WEBHOOKS,
 ) -> FastAPI:
-    """The gateway on the given parts."""
+    """The gateway on the given parts; `auth` as it is on the address that it listens on."""
+    metrics = GatewayMetrics(queue, fleet)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        courier = Courier(queue, webhooks, metrics.note_delivery)
+        async with courier.running() if webhooks.secrets else nullcontext():
+            yield
+
     internal_error = {"$ref": "#/components/schemas/Problem"}
     app = Gateway(
         title="Enlarger",
@@ -74,6 +129,7 @@ def build_app(
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=TAGS,
+        lifespan=lifespan,
         docs_url=None,  # FastAPI's own page loads its script from another host
         redoc_url=None,
         # Also keeps FastAPI from documenting its own form of a 422 for every route.
@@ -84,11 +140,16 @@ def build_app(
             }
         },
     )
+    app.state.gate = Gate(keys, auth, quotas.count_request)
     install_problem_handlers(app)
-    app.include_router(upscale_router(Intake(queue, blobs, checkpoints, limits), limits))
+    app.include_router(upscale_router(Intake(queue, blobs, checkpoints, limits, quotas, webhooks), limits))
     app.include_router(jobs_router(queue, blobs))
-    app.include_router(models_router(checkpoints))
+    app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))
+    app.include_router(metrics_router(metrics))
+    app.add_middleware(RateLimitHeaders, quotas=quotas)
+    app.add_middleware(RequestCounter, metrics=metrics)
     app.include_router(reference_router())
     app.mount(ASSETS_PATH, assets())
+    app.webhooks.include_router(webhook_documentation())
     return app

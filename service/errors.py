@@ -125,6 +125,51 @@ SCALE_NOT_AVAILABLE = ErrorKind(
     "The model is not published at that scale",
     "Choose one of the model's scales in GET /models.",
 )
+API_KEY_MISSING = ErrorKind(
+    "api_key_missing",
+    401,
+    "An API key is needed",
+    "Send `Authorization: Bearer enl_…` or `X-API-Key: enl_…`. Whoever runs the service creates a key by `enlarger keys create NAME`.",
+)
+API_KEY_INVALID = ErrorKind(
+    "api_key_invalid",
+    401,
+    "The API key opens nothing",
+    "It is not a key of this service, or it was revoked. Whoever runs the service creates a new one by `enlarger keys create NAME`.",
+)
+TOO_MANY_REQUESTS = ErrorKind(
+    "too_many_requests",
+    429,
+    "Too many requests in the last minute",
+    "Wait as long as `Retry-After` says.",
+    retry_after_s=60,
+)
+TOO_MANY_OWN_JOBS = ErrorKind(
+    "too_many_own_jobs",
+    429,
+    "Too many of your jobs wait",
+    "Nothing was accepted: send the picture again when some of your jobs have begun.",
+    retry_after_s=10,
+)
+PIXEL_QUOTA_USED_UP = ErrorKind(
+    "pixel_quota_used_up",
+    429,
+    "Too many megapixels in the last day",
+    "Nothing was accepted: wait as long as `Retry-After` says, or send a smaller picture. An `ensemble` counts eight times.",
+    retry_after_s=3600,
+)
+WEBHOOKS_OFF = ErrorKind(
+    "webhooks_off",
+    400,
+    "This service sends no webhooks",
+    "Leave `webhook_url` out and poll the job. Whoever runs the service: set ENLARGER_WEBHOOK_SECRET.",
+)
+WEBHOOK_URL_REFUSED = ErrorKind(
+    "webhook_url_refused",
+    400,
+    "The webhook's URL is not one that may be called",
+    "Send an http or https URL of a host on the public internet, without a user name or a password.",
+)
 NOT_FOUND = ErrorKind(
     "not_found",
     404,
@@ -213,6 +258,13 @@ ERROR_KINDS = (
     UPLOAD_TIMED_OUT,
     UNKNOWN_MODEL,
     SCALE_NOT_AVAILABLE,
+    API_KEY_MISSING,
+    API_KEY_INVALID,
+    TOO_MANY_REQUESTS,
+    TOO_MANY_OWN_JOBS,
+    PIXEL_QUOTA_USED_UP,
+    WEBHOOKS_OFF,
+    WEBHOOK_URL_REFUSED,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     JOB_NOT_FOUND,

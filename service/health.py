@@ -11,7 +11,7 @@ from service.problems import KIND_OF_PORT_ERROR, problem_responses
 from service.schemas import CheckName, ReadinessCheck, WireModel
 from sr_models.manifest import CheckpointFolder
 from worker.contract.blobs import BlobStore
-from worker.contract.fleet import Fleet
+from worker.contract.fleet import Fleet, LiveWorker
 from worker.contract.queue import JobQueue
 
 logger = logging.getLogger(__name__)
@@ -51,11 +51,15 @@ def health_router(
         responses=problem_responses(NOT_READY),
     )
     def readyz() -> Readiness:
-        """Redis and the blob store answer, a worker lives, and models are published."""
+        """Redis and the blob store answer, a worker lives, and models are published.
+
+        A model that workers cannot load does not make the service unready, since they go on with the version before; the
+        detail says so.
+        """
         checks = [
             _check("queue", lambda: _answers(queue.ping)),
             _check("storage", lambda: _answers(blobs.ping)),
-            _check("workers", lambda: _found(len(fleet.live_workers()), "live worker")),
+            _check("workers", lambda: _alive(fleet.live_workers())),
             _check("models", lambda: _found(len(checkpoints.production()), "published checkpoint")),
         ]
         if not all(check.ok for check in checks):
@@ -73,6 +77,12 @@ def _answers(ping: Callable[[], None]) -> tuple[bool, str]:
 
 def _found(count: int, noun: str) -> tuple[bool, str]:
     return count > 0, f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
+
+
+def _alive(workers: list[LiveWorker]) -> tuple[bool, str]:
+    ok, detail = _found(len(workers), "live worker")
+    faults = dict.fromkeys(fault for worker in workers for fault in worker.faults)
+    return ok, "; ".join([detail, *faults])
 
 
 def _check(name: CheckName, ask: Callable[[], tuple[bool, str]]) -> ReadinessCheck:

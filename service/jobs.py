@@ -3,9 +3,10 @@
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
+from service.auth import Caller, CallerOf
 from service.errors import (
     JOB_NOT_FINISHED,
     JOB_NOT_FOUND,
@@ -20,6 +21,7 @@ from service.problems import problem_responses
 from service.schemas import Job
 from worker.contract.blobs import BlobMissingError, BlobStore
 from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat
+from worker.contract.logs import note_job
 from worker.contract.queue import JobQueue
 
 POLL_AFTER_S = 1
@@ -34,7 +36,7 @@ CACHE_HEADERS = {
 
 def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads."""
-    router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+    router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(_log_job)])
 
     @router.get(
         "",
@@ -42,9 +44,9 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         summary="How a job stands",
         responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE),
     )
-    def get_job(job_id: str, request: Request, response: Response) -> Job:
+    def get_job(job_id: str, caller: CallerOf, request: Request, response: Response) -> Job:
         """Poll this until `status` is final; `Retry-After` says when to come again."""
-        record = _find(queue, job_id)
+        record = find_own(queue, caller, job_id)
         response.headers["Cache-Control"] = "no-store"
         if not record.status.final:
             response.headers["Retry-After"] = str(POLL_AFTER_S)
@@ -75,10 +77,12 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         },
     )
     def get_result(
-        job_id: str, if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None
+        job_id: str,
+        caller: CallerOf,
+        if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Response:
         """The picture itself, once the job has succeeded. A failed job answers with the failure's own code."""
-        record = _find(queue, job_id)
+        record = find_own(queue, caller, job_id)
         result = _result(record)
         headers = {"ETag": f'"{result.sha256}"', "Cache-Control": "private, no-cache"}
         if if_none_match is not None and _matches(if_none_match, result.sha256):
@@ -105,13 +109,13 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         summary="Cancel a job and erase its pictures",
         responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE, STORAGE_UNAVAILABLE),
     )
-    def delete_job(job_id: str) -> None:
+    def delete_job(job_id: str, caller: CallerOf) -> None:
         """A job that waits or runs ends as `canceled`; of a job that had ended, the record is deleted too."""
-        record = _find(queue, job_id)
+        record = find_own(queue, caller, job_id)
         was_final = record.status.final
         if not was_final:
             queue.cancel(job_id)
-            record = _find(queue, job_id)
+            record = find_own(queue, caller, job_id)
         # The pictures before the record: should erasing fail, the record is still there to try it again by.
         blobs.erase(record.job.prefix)
         if was_final or record.status is not JobStatus.CANCELED:  # it had ended, or did so just now
@@ -120,9 +124,16 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     return router
 
 
-def _find(queue: JobQueue, job_id: str) -> JobRecord:
+async def _log_job(job_id: str) -> None:
+    """Async, so that it runs in the request's own context, where its line in the access log is written."""
+    if JOB_ID.fullmatch(job_id):
+        note_job(job_id)
+
+
+def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
+    """The caller's job; somebody else's is answered as one that does not exist. Raises ProblemError."""
     record = queue.find(job_id) if JOB_ID.fullmatch(job_id) else None
-    if record is None:
+    if record is None or record.job.owner != caller.id:
         raise ProblemError(JOB_NOT_FOUND)
     return record
 

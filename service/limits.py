@@ -1,6 +1,11 @@
 """How much one request, and all of them together, may ask."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+
+Amount = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True)
@@ -17,3 +22,30 @@ class Limits:
     """Jobs that wait for a worker; more are refused."""
     upload_idle_timeout_s: float = 30.0
     """How long an upload may stand still."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much one caller may ask; None where there is no limit of that kind."""
+
+    requests_per_minute: Amount | None = None
+    """Of every kind, polls too."""
+    queued_jobs: Amount | None = None
+    """Jobs that wait for a worker at once."""
+    megapixels_per_day: Amount | None = None
+    """Input pixels through the network, in millions: an ensemble counts eight times."""
+
+    def or_else(self, defaults: "Allowance") -> "Allowance":
+        """Those limits, and the defaults where there is none.
+
+        >>> Allowance(queued_jobs=1).or_else(Allowance(queued_jobs=5, megapixels_per_day=9))
+        Allowance(requests_per_minute=None, queued_jobs=1, megapixels_per_day=9)
+        """
+        return Allowance(
+            self.requests_per_minute or defaults.requests_per_minute,
+            self.queued_jobs or defaults.queued_jobs,
+            self.megapixels_per_day or defaults.megapixels_per_day,
+        )
+
+
+NO_LIMITS = Allowance()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
-from worker.contract.jobs import JobRecord, JobStatus, PictureFormat
+from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Priority
 
 JOB_EXAMPLE: JsonDict = {
     "id": "0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
@@ -17,6 +17,8 @@ JOB_EXAMPLE: JsonDict = {
     "progress": 1.0,
     "model": "auto",
     "scale": 4,
+    "ensemble": False,
+    "priority": "interactive",
     "created_at": "2026-03-01T12:00:00Z",
     "started_at": "2026-03-01T12:00:00.120000Z",
     "ended_at": "2026-03-01T12:00:00.480000Z",
@@ -85,6 +87,12 @@ class UpscaleOptions(WireModel):
     """The result's format; `auto` is the upload's."""
     quality: int | None = Field(None, ge=1, le=100)
     """Of a JPEG or WebP result, 1 to 100; without it, the encoder's default here. A PNG loses nothing."""
+    ensemble: bool = False
+    """Take the mean over the picture's eight flips and rotations: a little closer to the truth, for eight times the work."""
+    priority: Priority = Priority.INTERACTIVE
+    """`interactive` goes first; `bulk` is for many pictures that nobody waits for, and still gets its share."""
+    webhook_url: str | None = Field(None, max_length=2048)
+    """Where the job is to be sent when it has ended, signed by the Standard Webhooks specification. See docs/webhooks.md."""
 
 
 class FieldError(WireModel):
@@ -110,6 +118,8 @@ def _message(error: Any) -> str:
         return f"No such option; there are: {', '.join(UpscaleOptions.model_fields)}"
     if error["loc"] == ("scale",):
         return "Must be 2, 3 or 4"
+    if error["type"] == "bool_parsing":
+        return "Must be true or false"
     return str(error["msg"])
 
 
@@ -248,6 +258,10 @@ class Job(WireModel):
     """As it was asked for; `result.checkpoint` says what it came to."""
     scale: int
     """How many times as wide and high the result is."""
+    ensemble: bool
+    """Whether the result is the mean over eight flips and rotations."""
+    priority: Priority
+    """Who goes first."""
     created_at: datetime
     """When the upload was accepted (RFC 3339, UTC)."""
     started_at: datetime | None = None
@@ -295,6 +309,8 @@ class Job(WireModel):
             progress=record.progress,
             model=job.model,
             scale=job.scale,
+            ensemble=job.ensemble,
+            priority=job.priority,
             created_at=datetime.fromtimestamp(job.created_at, UTC),
             started_at=_utc(record.started_at),
             ended_at=_utc(record.ended_at),
@@ -311,6 +327,17 @@ class Job(WireModel):
             error=JobError(**asdict(failure)) if failure else None,
             links=JobLinks(self=url, result=result.url if result else None),
         )
+
+
+class JobEnded(WireModel):
+    """What is sent to a job's `webhook_url` when it has ended."""
+
+    type: Literal["job.succeeded", "job.failed", "job.canceled"]
+    """`job.` and the job's status."""
+    timestamp: datetime
+    """When it ended (RFC 3339, UTC)."""
+    data: Job
+    """The job, as GET /jobs/{id} gives it."""
 
 
 def job_path(job_id: str, root_path: str) -> str:

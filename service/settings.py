@@ -1,23 +1,53 @@
 """The gateway's settings, from environment variables that begin with ENLARGER_."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.limits import Limits
+from service.auth import AuthMode
+from service.limits import Allowance, Limits
+from service.outbound import Network
+from service.webhooks import checked_secret
 from sr_models.manifest import default_checkpoint_folder
+from worker.contract.logs import LogFormat
+
+
+def _words(sent: object) -> object:
+    """A list as people write it into a variable: with commas or spaces."""
+    return sent.replace(",", " ").split() if isinstance(sent, str) else sent
+
+
+WebhookSecrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(checked_secret)], ...], NoDecode, BeforeValidator(_words)
+]
+NetworkList = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):
     """What `create_app` needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ENLARGER_", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+        env_prefix="ENLARGER_",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # an error is logged, and the input may be a secret
     )
 
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL")
+        default="redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("ENLARGER_REDIS_URL", "REDIS_URL"),
+        repr=False,  # it may hold a password
     )
     """Redis or Valkey, as `redis://`, `rediss://` or `unix://`; plain REDIS_URL is read too. The workers' must be the same."""
     blobs_url: str = "file:///var/lib/enlarger/blobs"
@@ -38,6 +68,20 @@ class Settings(BaseSettings):
     """Seconds that a job may run before it is given up."""
     retention_s: PositiveInt = 24 * 3600
     """Seconds that a job that has ended, with its pictures, is kept."""
+    auth: AuthMode = AuthMode.AUTO
+    """Who needs an API key: `auto` (everybody, except on a loopback address while there is no key), `required` (everybody), `none` (nobody)."""
+    quota_requests_per_minute: PositiveInt | None = None
+    """Requests a minute for each key, polls too; no limit unless set. All callers without a key count as one."""
+    quota_queued_jobs: PositiveInt | None = None
+    """Jobs of each key that wait at once; no limit unless set."""
+    quota_megapixels_per_day: PositiveInt | None = None
+    """Megapixels of pictures a day for each key, an ensemble eight times; no limit unless set. `enlarger keys create` sets a key's own."""
+
+    webhook_secret: WebhookSecrets = ()
+    """What webhooks are signed with, as `whsec_` and the base64 of 24 to 64 random bytes; without it none are sent. While a new one takes the place of
+    an old one: both, with a space between."""
+    webhook_allow: NetworkList = ()
+    """Networks that webhooks may go to though they are not public, such as `127.0.0.1/32,10.1.0.0/16`: where receivers of your own are."""
 
     @property
     def limits(self) -> Limits:
@@ -50,6 +94,13 @@ class Settings(BaseSettings):
             upload_idle_timeout_s=self.upload_idle_timeout_s,
         )
 
+    @property
+    def allowance(self) -> Allowance:
+        """The quotas among the settings."""
+        return Allowance(
+            self.quota_requests_per_minute, self.quota_queued_jobs, self.quota_megapixels_per_day
+        )
+
 
 class ServerSettings(BaseSettings):
     """What `python -m service` needs besides."""
@@ -57,8 +108,10 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ENLARGER_", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
-    """The address to listen on: this machine only, unless told otherwise, since nobody is asked for a password."""
+    """The address to listen on: this machine only, unless told otherwise. On any other address `auto` asks everybody for an API key."""
     port: int = Field(default=8000, ge=0, le=65535)
     """The port to listen on."""
     graceful_shutdown_s: int = Field(default=8, ge=0)
     """Seconds that requests under way get to end after SIGTERM."""
+    log_format: LogFormat = LogFormat.TEXT
+    """`text`, or `json`: one object a line."""

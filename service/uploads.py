@@ -34,7 +34,7 @@ FORM_ALLOWANCE_BYTES = 64 * 1024
 """What a form may have around the picture: boundaries, headers, options."""
 MAX_FILES = 8
 MAX_FIELDS = 32
-MAX_FIELD_BYTES = 1024
+MAX_FIELD_BYTES = 4096
 SPOOL_BYTES = MultiPartParser.spool_max_size
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from service.auth import Caller, CallerOf
 from service.errors import (
     EMPTY_IMAGE,
     IMAGE_DAMAGED,
@@ -18,28 +19,35 @@ from service.errors import (
     MALFORMED_BODY,
     MODELS_UNAVAILABLE,
     PICTURE_ANIMATED,
+    PIXEL_QUOTA_USED_UP,
     QUEUE_FULL,
     QUEUE_UNAVAILABLE,
     RESULT_TOO_LARGE,
     SCALE_NOT_AVAILABLE,
     STORAGE_UNAVAILABLE,
+    TOO_MANY_OWN_JOBS,
     TOO_MANY_PIXELS,
     UNKNOWN_MODEL,
     UNSUPPORTED_IMAGE,
     UNSUPPORTED_MEDIA_TYPE,
     UPLOAD_TIMED_OUT,
     UPLOAD_TOO_LARGE,
+    WEBHOOK_URL_REFUSED,
+    WEBHOOKS_OFF,
     ProblemError,
 )
 from service.jobs import POLL_AFTER_S
 from service.limits import Limits
 from service.pictures import check_result_fits, inspect
 from service.problems import invalid_request, problem_responses
+from service.quotas import Quotas
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, Upload, received
+from service.webhooks import NO_WEBHOOKS, Webhooks
 from sr_models.manifest import AUTO, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
 from worker.contract.blobs import BlobStore, BlobStoreError
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
+from worker.contract.logs import job_in_log, note_job
 from worker.contract.queue import JobQueue
 
 logger = logging.getLogger(__name__)
@@ -49,23 +57,33 @@ class Intake:
     """Makes jobs of uploads. Blocks: call it in a thread."""
 
     def __init__(
-        self, queue: JobQueue, blobs: BlobStore, checkpoints: CheckpointFolder, limits: Limits
+        self,
+        queue: JobQueue,
+        blobs: BlobStore,
+        checkpoints: CheckpointFolder,
+        limits: Limits,
+        quotas: Quotas,
+        webhooks: Webhooks = NO_WEBHOOKS,
     ) -> None:
         self._queue = queue
         self._blobs = blobs
         self._checkpoints = checkpoints
         self._limits = limits
+        self._quotas = quotas
+        self._webhooks = webhooks
 
-    def admit(self) -> None:
-        """Raises ProblemError if too many jobs wait. Asked before the upload is received."""
+    def admit(self, caller: Caller) -> None:
+        """Raises ProblemError if too many jobs wait, the caller's or all. Asked before the upload is received."""
+        self._quotas.check_room(caller)
         if self._queue.waiting() >= self._limits.max_queued_jobs:
             raise ProblemError(QUEUE_FULL)
 
-    def accept(self, upload: Upload, options: UpscaleOptions) -> UpscaleJob:
+    def accept(self, caller: Caller, upload: Upload, options: UpscaleOptions) -> UpscaleJob:
         """Check the picture, store it, and queue its job. Raises ProblemError, and whatever the ports raise."""
         picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
         output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
         self._check_model(options.model, options.scale)
+        self._webhooks.check(options.webhook_url)
         check_result_fits(picture, options.scale, output_format, self._limits.max_output_pixels)
         job = UpscaleJob(
             id=secrets.token_hex(16),
@@ -75,7 +93,16 @@ class Intake:
             quality=options.quality,
             input=picture,
             created_at=time.time(),
+            priority=options.priority,
+            ensemble=options.ensemble,
+            owner=caller.id,
+            webhook_url=options.webhook_url,
         )
+        with job_in_log(job.id), self._quotas.taken(caller, job.work_px):
+            self._store_and_queue(job, upload)
+        return job
+
+    def _store_and_queue(self, job: UpscaleJob, upload: Upload) -> None:
         upload.file.seek(0, os.SEEK_SET)
         self._blobs.put(job.input_key, upload.file)
         try:
@@ -83,7 +110,6 @@ class Intake:
         except Exception:
             self._erase(job)
             raise
-        return job
 
     def _check_model(self, model: str, scale: int) -> None:
         try:
@@ -123,7 +149,7 @@ class Intake:
         try:
             self._blobs.erase(job.prefix)
         except BlobStoreError:
-            logger.exception("the upload of the refused job %s stays in the blob store", job.id)
+            logger.exception("the upload of the refused job stays in the blob store")
 
 
 def upscale_router(intake: Intake, limits: Limits) -> APIRouter:
@@ -161,6 +187,10 @@ def upscale_router(intake: Intake, limits: Limits) -> APIRouter:
                 UPLOAD_TIMED_OUT,
                 UNKNOWN_MODEL,
                 SCALE_NOT_AVAILABLE,
+                TOO_MANY_OWN_JOBS,
+                PIXEL_QUOTA_USED_UP,
+                WEBHOOKS_OFF,
+                WEBHOOK_URL_REFUSED,
                 QUEUE_FULL,
                 QUEUE_UNAVAILABLE,
                 STORAGE_UNAVAILABLE,
@@ -169,17 +199,18 @@ def upscale_router(intake: Intake, limits: Limits) -> APIRouter:
         },
         openapi_extra=_request_documentation(),
     )
-    async def upscale(request: Request, response: Response) -> Job:
+    async def upscale(caller: CallerOf, request: Request, response: Response) -> Job:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
         Options are fields of the form or parameters of the query. The result keeps transparency (in a JPEG it
         becomes white), colour profile and EXIF, turned upright; 16 bits a sample are reduced to 8.
         """
-        await run_in_threadpool(intake.admit)
+        await run_in_threadpool(intake.admit, caller)
         async with received(
             request, max_bytes=limits.max_upload_bytes, idle_timeout_s=limits.upload_idle_timeout_s
         ) as upload:
-            job = await run_in_threadpool(intake.accept, upload, _options(upload.options))
+            job = await run_in_threadpool(intake.accept, caller, upload, _options(upload.options))
+        note_job(job.id)
         root_path = request.scope.get("root_path", "")
         response.headers["Location"] = job_path(job.id, root_path)
         response.headers["Retry-After"] = str(POLL_AFTER_S)
@@ -197,7 +228,7 @@ def _options(sent: dict[str, str]) -> UpscaleOptions:
 
 def _request_documentation() -> dict[str, Any]:
     """The request in OpenAPI's words, which FastAPI cannot derive where it does not receive the body itself."""
-    options = UpscaleOptions.model_json_schema()["properties"]
+    options = UpscaleOptions.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     picture = {
         "type": "string",
         "contentMediaType": "application/octet-stream",

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +42,7 @@ EXISTING_PATH = click.Path(exists=True, path_type=Path)
     help="[default: the input's]",
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="For JPEG and WebP.")
+@click.option("--ensemble", is_flag=True, help="Mean over 8 flips and rotations: better, 8 times slower.")
 @click.option("-r", "--recursive", is_flag=True, help="Take the pictures in folders' folders too.")
 @click.option("--overwrite", is_flag=True, help="Make results anew that are there already.")
 @click.option(
@@ -53,6 +55,7 @@ def image(
     model: str,
     output_format: PictureFormat | None,
     quality: int | None,
+    ensemble: bool,
     recursive: bool,
     overwrite: bool,
     checkpoints: Path | None,
@@ -71,7 +74,7 @@ def image(
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
     ahead = [one for one in plan if overwrite or not one.target.exists()]
-    run = _Run(scale, model, quality, total=len(ahead))
+    run = _Run(UpscaleRequest(b"", model, scale, None, quality, ensemble), total=len(ahead))
     run.outcomes["skipped"] = len(plan) - len(ahead)
     try:
         with Pipeline(checkpoints) as pipeline:
@@ -90,11 +93,10 @@ def image(
 class _Run:
     """The pictures on their way, and what became of those before."""
 
-    def __init__(self, scale: int, model: str, quality: int | None, total: int) -> None:
+    def __init__(self, wanted: UpscaleRequest, total: int) -> None:
+        """`wanted`: what is to be made of each picture, whatever its content and format."""
         self.outcomes = Counter(enlarged=0, skipped=0, failed=0)
-        self._scale = scale
-        self._model = model
-        self._quality = quality
+        self._wanted = wanted
         self._total = total
         self._canceled = threading.Event()
 
@@ -112,7 +114,7 @@ class _Run:
                     except OSError as error:
                         self._fail(way, error)
                         continue
-                    request = UpscaleRequest(content, self._model, self._scale, one.format, self._quality)
+                    request = replace(self._wanted, content=content, output_format=one.format)
                     running[pipeline.submit(request, way.report, self._canceled.is_set)] = way
                 while running:
                     self._finish_some(running)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from enlarger.data_folder import DataFolderError, default_data_folder, locked_data_folder
+from enlarger.devices import worker_devices
 from enlarger.stack import Address, PortInUseError, RedisUnreachableError, Stack
 from enlarger.supervisor import ProgramFailedError
 
@@ -21,8 +22,16 @@ from enlarger.supervisor import ProgramFailedError
     envvar="ENLARGER_DATA",
     help="Folder for the queue and the pictures.  [env var: ENLARGER_DATA; default: ~/.local/share/enlarger]",
 )
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes.")
-def up(host: str, port: int, data: Path | None, workers: int) -> None:
+@click.option(
+    "--devices",
+    default="auto",
+    show_default=True,
+    help="What to enlarge on: cpu, or cuda:0,cuda:1; auto is every GPU, or else the CPU.",
+)
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Worker processes on each device."
+)
+def up(host: str, port: int, data: Path | None, devices: str, workers: int) -> None:
     """Run the whole service on this machine: queue, gateway and workers.
 
     With ENLARGER_REDIS_URL (or REDIS_URL) set, the queue is that Redis; without it a Valkey of its own
@@ -39,7 +48,7 @@ def up(host: str, port: int, data: Path | None, workers: int) -> None:
             stack = Stack(
                 address,
                 folder,
-                workers=workers,
+                devices=worker_devices(devices, workers, os.environ),
                 redis_url=redis_url,
                 environment=os.environ,
                 on_ready=lambda: click.echo(WELCOME.format(url=address.url)),

@@ -82,6 +82,16 @@ def test_format_quality_and_name_are_the_users(photos: Path, tmp_path: Path) -> 
         assert (made.format, made.size) == ("WEBP", (90, 150))
 
 
+def test_an_ensemble_is_another_picture(photos: Path, tmp_path: Path) -> None:
+    for folder, options in (("one", []), ("eight", ["--ensemble"])):
+        assert enlarge(photos / "b.png", "-o", tmp_path / folder, "-m", "espcn", *options).exit_code == 0
+    one, eight = (
+        np.asarray(Image.open(tmp_path / folder / "b.png"), np.int16) for folder in ("one", "eight")
+    )
+    assert 0 < np.abs(one - eight).max() < 80
+    assert np.abs(one - eight).mean() < 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -66,7 +66,7 @@ def gone(pid: int) -> bool:
 
 
 def test_sigkill_of_the_supervisor_leaves_no_orphan(tmp_path: Path, small_picture: bytes) -> None:
-    with running_stack(tmp_path / "data", "--workers", "2") as stack:
+    with running_stack(tmp_path / "data", "--devices", "cpu", "--workers", "2") as stack:
         family = children(stack.process.pid)
         assert sum("-m worker" in line for line in family.values()) == 2
         assert sum("-m service" in line for line in family.values()) == 1

@@ -31,7 +31,7 @@ def test_the_version_is_the_distributions() -> None:
     assert version("enlarger") in CliRunner().invoke(main, ["--version"]).output
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["models"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["keys", "--help"], ["models"]])
 def test_torch_is_not_loaded_where_it_is_not_needed(arguments: list[str]) -> None:
     program = (
         "import sys, enlarger\n"

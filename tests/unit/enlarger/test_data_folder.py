@@ -10,6 +10,7 @@ from enlarger.data_folder import (
     DataFolderError,
     default_data_folder,
     locked_data_folder,
+    socket_of,
 )
 from worker.contract.blobs import BlobStore
 
@@ -49,6 +50,15 @@ def test_a_folder_too_deep_for_a_socket_gets_one_elsewhere(tmp_path: Path) -> No
         assert len(bytes(socket)) <= SOCKET_PATH_BYTES
         assert socket.parent.stat().st_mode & 0o777 == 0o700
     assert not socket.parent.exists()
+
+
+def test_a_socket_elsewhere_is_found_by_a_link(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "valkey.sock").symlink_to("/left/by/a/killed/stack")
+    with locked_data_folder(tmp_path, "a test") as data:
+        assert socket_of(tmp_path) == data.socket
+    assert not (tmp_path / "valkey.sock").is_symlink()
+    assert socket_of(tmp_path) == tmp_path / "valkey.sock"
 
 
 def test_a_folder_that_others_may_enter_keeps_no_socket(tmp_path: Path) -> None:

@@ -5,14 +5,21 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from redis import Redis
 
 from service.app import build_app
-from service.limits import Limits
+from service.auth import AuthMode
+from service.keys import KeyStore
+from service.limits import NO_LIMITS, Allowance, Limits
+from service.quotas import Quotas
+from service.webhooks import Webhooks
 from sr_models.aliases import ALIASES_FILE
 from sr_models.manifest import CheckpointFolder, Manifest, Score
+from tests.hand_cranked_worker import HandCrankedWorker
+from tests.samples import SettableFleet
 from tests.unit.service.pictures import encoded
 from worker.contract.blobs import BlobStore
-from worker.contract.testing import InMemoryFleet, InMemoryJobQueue
+from worker.contract.queue import JobQueue
 
 LIMITS = Limits(
     max_upload_bytes=300_000,
@@ -25,11 +32,13 @@ LIMITS = Limits(
 
 @dataclass
 class World:
-    """A gateway on in-memory twins, and a client of it."""
+    """A gateway on a real queue, a worker that does as it is told, and a client."""
 
-    queue: InMemoryJobQueue
+    redis: Redis
+    queue: JobQueue
+    worker: HandCrankedWorker
     blobs: BlobStore
-    fleet: InMemoryFleet
+    fleet: SettableFleet
     checkpoints: Path
     app: FastAPI
     client: httpx.AsyncClient
@@ -42,6 +51,10 @@ class World:
     ) -> httpx.Response:
         content = encoded("PNG") if picture is None else picture
         return await self.client.post("/upscale", files={"image": (filename, content)}, data=options)
+
+    def key(self, name: str = "a test", allowance: Allowance = NO_LIMITS) -> dict[str, str]:
+        """The header that sends a new API key. From the first one on, every request needs one."""
+        return {"X-API-Key": KeyStore(self.redis).create(name, allowance)}
 
     async def accepted(self, options: Mapping[str, str] | None = None) -> str:
         """The id of a job that was just accepted."""
@@ -72,22 +85,49 @@ def publish(folder: Path, family: str, scale: int, version: int = 1, psnr_db: fl
     (path / "manifest.json").write_text(manifest.to_json())
 
 
+def client_with(world: World, webhooks: Webhooks) -> httpx.AsyncClient:
+    """A client of a gateway on the world's parts that sends webhooks."""
+    app = build_app(
+        world.queue,
+        world.blobs,
+        world.fleet,
+        CheckpointFolder(world.checkpoints),
+        LIMITS,
+        KeyStore(world.redis),
+        Quotas(world.redis, world.queue),
+        AuthMode.AUTO,
+        webhooks,
+    )
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, valkey: Redis) -> AsyncIterator[World]:
     for scale in (2, 3, 4):
         publish(tmp_path, "espcn", scale, psnr_db=30.5)
         publish(tmp_path, "bicubic", scale, psnr_db=28.4)
     publish(tmp_path, "espcn", 4, version=2, psnr_db=30.6)
     publish(tmp_path, "srgan", 4, psnr_db=29.0)
     (tmp_path / ALIASES_FILE).write_text('{"espcn-x4": {"production": 1}}')
-    queue, blobs, fleet = InMemoryJobQueue(), BlobStore.from_url("memory:///"), InMemoryFleet()
-    app = build_app(queue, blobs, fleet, CheckpointFolder(tmp_path), LIMITS)
+    queue = JobQueue(valkey, job_timeout_s=60, retention_s=600)
+    blobs, fleet, worker = BlobStore.from_url("memory:///"), SettableFleet(), HandCrankedWorker(valkey)
+    app = build_app(
+        queue,
+        blobs,
+        fleet,
+        CheckpointFolder(tmp_path),
+        LIMITS,
+        KeyStore(valkey),
+        Quotas(valkey, queue),
+        AuthMode.AUTO,
+    )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://gateway.test"
     ) as client:
-        yield World(queue, blobs, fleet, tmp_path, app, client)
+        yield World(valkey, queue, worker, blobs, fleet, tmp_path, app, client)
+    worker.close()

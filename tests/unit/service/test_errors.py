@@ -8,12 +8,14 @@ import httpx
 import pytest
 
 from service.errors import ERROR_KINDS, ErrorKind, markdown_table
+from service.limits import Allowance
 from service.schemas import Problem
-from tests.unit.service.conftest import LIMITS, World
+from tests.courier_thread import WEBHOOKS
+from tests.samples import sample_result
+from tests.unit.service.conftest import LIMITS, World, client_with
 from tests.unit.service.pictures import animated, encoded, flat_png
 from worker.contract.blobs import BlobMissingError, BlobStoreError
 from worker.contract.queue import WORKER_LOST, QueueUnavailableError
-from worker.contract.testing import sample_result
 from worker.errors import CanceledError, JobError
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +52,7 @@ async def models_unavailable(world: World) -> httpx.Response:
 
 async def result_erased(world: World) -> httpx.Response:
     job_id = await world.accepted()
-    world.queue.succeed(job_id, sample_result())
+    world.worker.succeed(job_id, sample_result())
     with pytest.raises(BlobMissingError):
         world.blobs.get(f"jobs/{job_id}/result")
     return await world.client.get(f"/jobs/{job_id}/result")
@@ -65,12 +67,44 @@ async def not_ready(world: World) -> httpx.Response:
     return await world.client.get("/readyz")
 
 
+async def api_key_missing(world: World) -> httpx.Response:
+    world.key()
+    return await world.client.get("/models")
+
+
+async def api_key_invalid(world: World) -> httpx.Response:
+    return await world.client.get("/models", headers={"X-API-Key": "enl_secret"})
+
+
+async def too_many_requests(world: World) -> httpx.Response:
+    world.client.headers.update(world.key(allowance=Allowance(requests_per_minute=1)))
+    await world.client.get("/models")
+    return await world.client.get("/models")
+
+
+async def too_many_own_jobs(world: World) -> httpx.Response:
+    world.client.headers.update(world.key(allowance=Allowance(queued_jobs=1)))
+    await world.accepted()
+    return await world.post()
+
+
+async def pixel_quota_used_up(world: World) -> httpx.Response:
+    world.client.headers.update(world.key(allowance=Allowance(megapixels_per_day=1)))
+    return await world.post({"ensemble": "true", "scale": "2"}, flat_png(400, 400))
+
+
 async def upload_timed_out(world: World) -> httpx.Response:
     async def stalled() -> AsyncIterator[bytes]:
         yield b"\x89PNG"
         await anyio.sleep(30)
 
     return await world.client.post("/upscale", content=stalled(), headers={"Content-Type": "image/png"})
+
+
+async def webhook_url_refused(world: World) -> httpx.Response:
+    async with client_with(world, WEBHOOKS) as client:
+        files, options = {"image": encoded("PNG")}, {"webhook_url": "http://10.0.0.1/secret"}
+        return await client.post("/upscale", files=files, data=options)
 
 
 async def internal_error(world: World) -> httpx.Response:
@@ -100,6 +134,13 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "upload_timed_out": upload_timed_out,
     "unknown_model": lambda world: world.post({"model": "nope"}),
     "scale_not_available": lambda world: world.post({"model": "srgan", "scale": "2"}),
+    "api_key_missing": api_key_missing,
+    "api_key_invalid": api_key_invalid,
+    "too_many_requests": too_many_requests,
+    "too_many_own_jobs": too_many_own_jobs,
+    "pixel_quota_used_up": pixel_quota_used_up,
+    "webhooks_off": lambda world: world.post({"webhook_url": "https://example.org/secret"}),
+    "webhook_url_refused": webhook_url_refused,
     "not_found": lambda world: world.client.get("/nothing"),
     "method_not_allowed": lambda world: world.client.put("/upscale"),
     "job_not_found": lambda world: world.client.get("/jobs/nobody"),

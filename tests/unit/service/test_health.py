@@ -27,6 +27,18 @@ async def test_ready_when_everything_is_there(world: World) -> None:
     }
 
 
+async def test_ready_though_a_version_cannot_be_loaded(world: World) -> None:
+    world.fleet.names = ("one", "two")
+    world.fleet.faults = ("espcn-x2@2 is damaged; espcn-x2@1 is served instead",)
+    response = await world.client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json()["checks"][2] == {
+        "name": "workers",
+        "ok": True,
+        "detail": "2 live workers; espcn-x2@2 is damaged; espcn-x2@1 is served instead",
+    }
+
+
 async def test_not_ready_without_a_worker(world: World) -> None:
     world.fleet.names = ()
     response = await world.client.get("/readyz")

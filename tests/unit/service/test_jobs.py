@@ -3,9 +3,9 @@ from datetime import datetime
 
 import pytest
 
+from tests.samples import sample_result
 from tests.unit.service.conftest import World
 from worker.contract.jobs import JobFailure
-from worker.contract.testing import sample_result
 
 pytestmark = pytest.mark.anyio
 
@@ -17,9 +17,9 @@ async def succeeded(world: World, filename: str = "photo.png") -> str:
     job_id = str(response.json()["id"])
     record = world.queue.find(job_id)
     assert record is not None
-    world.queue.start(job_id)
+    world.worker.start(job_id)
     world.blobs.put(record.job.result_key, RESULT)
-    world.queue.succeed(job_id, replace(sample_result(), size_bytes=len(RESULT)))
+    world.worker.succeed(job_id, replace(sample_result(), size_bytes=len(RESULT)))
     return job_id
 
 
@@ -30,13 +30,13 @@ async def test_a_job_from_queue_to_result(world: World) -> None:
     assert (waiting.json()["status"], waiting.json()["started_at"]) == ("queued", None)
     assert (waiting.headers["retry-after"], waiting.headers["cache-control"]) == ("1", "no-store")
 
-    world.queue.start(job_id)
-    world.queue.report(job_id, 0.25)
+    world.worker.start(job_id)
+    world.worker.report(job_id, 0.25)
     running = (await world.client.get(f"/jobs/{job_id}")).json()
     assert (running["status"], running["progress"], running["result"]) == ("processing", 0.25, None)
     assert running["timings"]["queued_s"] >= 0
 
-    world.queue.succeed(job_id, sample_result())
+    world.worker.succeed(job_id, sample_result())
     response = await world.client.get(f"/jobs/{job_id}")
     assert "retry-after" not in response.headers
     done = response.json()
@@ -53,7 +53,7 @@ async def test_a_job_from_queue_to_result(world: World) -> None:
 
 async def test_a_failed_job_says_why(world: World) -> None:
     job_id = await world.accepted()
-    world.queue.fail(job_id, JobFailure("picture_damaged", "The picture is cut off.", retryable=False))
+    world.worker.fail(job_id, JobFailure("picture_damaged", "The picture is cut off.", retryable=False))
     job = (await world.client.get(f"/jobs/{job_id}")).json()
     assert job["status"] == "failed"
     assert job["error"] == {
@@ -144,7 +144,7 @@ async def test_a_job_that_ends_while_it_is_being_deleted_is_deleted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await world.accepted()
-    world.queue.start(job_id)
-    monkeypatch.setattr(world.queue, "cancel", lambda job_id: world.queue.succeed(job_id, sample_result()))
+    world.worker.start(job_id)
+    monkeypatch.setattr(world.queue, "cancel", lambda job_id: world.worker.succeed(job_id, sample_result()))
     assert (await world.client.delete(f"/jobs/{job_id}")).status_code == 204
     assert (await world.client.get(f"/jobs/{job_id}")).status_code == 404

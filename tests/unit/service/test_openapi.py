@@ -71,7 +71,16 @@ async def test_every_code_is_documented_where_it_may_come(document: dict[str, An
 async def test_operations_have_ids_tags_and_summaries(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     ids = [operation["operationId"] for operation in operations]
-    assert sorted(ids) == ["deleteJob", "getJob", "getResult", "healthz", "listModels", "readyz", "upscale"]
+    assert sorted(ids) == [
+        "deleteJob",
+        "getJob",
+        "getResult",
+        "healthz",
+        "listModels",
+        "metrics",
+        "readyz",
+        "upscale",
+    ]
     assert all(operation["tags"] and operation["summary"] for operation in operations)
     assert "HTTPValidationError" not in document["components"]["schemas"]
 

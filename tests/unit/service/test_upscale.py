@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.unit.service.conftest import LIMITS, World
 from tests.unit.service.pictures import FORMATS, encoded, flat_png
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import PictureFormat, Priority
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +31,16 @@ async def test_a_picture_becomes_a_job(world: World, picture_format: str) -> Non
     assert record.job.input.filename == "holiday.bin"
     assert world.blobs.get(record.job.input_key) == picture
     assert response.json()["status"] == "queued"
+
+
+async def test_ensemble_and_priority_are_the_jobs(world: World) -> None:
+    answer = (await world.post({"ensemble": "true", "priority": "bulk"})).json()
+    assert (answer["ensemble"], answer["priority"]) == (True, "bulk")
+    record = world.queue.find(answer["id"])
+    assert record is not None
+    assert (record.job.ensemble, record.job.priority) == (True, Priority.BULK)
+    answer = (await world.post({})).json()
+    assert (answer["ensemble"], answer["priority"]) == (False, "interactive")
 
 
 async def test_a_raw_body_with_options_in_the_query(world: World) -> None:
@@ -66,6 +76,8 @@ async def test_options_may_stand_in_the_query_of_a_form_but_not_in_both(world: W
         ({"quality": "0"}, "quality"),
         ({"quality": "101"}, "quality"),
         ({"format": "gif"}, "format"),
+        ({"ensemble": "perhaps"}, "ensemble"),
+        ({"priority": "urgent"}, "priority"),
         ({"model": "x" * 101}, "model"),
         ({"Scale": "2"}, "Scale"),
         ({"sclae": "2"}, "sclae"),
@@ -77,6 +89,14 @@ async def test_a_wrong_option_is_named(world: World, options: dict[str, str], fi
     assert response.json()["code"] == "invalid_request"
     assert [error["field"] for error in response.json()["errors"]] == [field]
     assert world.queue.waiting() == 0
+
+
+async def test_the_message_says_what_may_stand_there(world: World) -> None:
+    for options, message in (
+        ({"scale": "7"}, "Must be 2, 3 or 4"),
+        ({"ensemble": "perhaps"}, "Must be true or false"),
+    ):
+        assert [e["message"] for e in (await world.post(options)).json()["errors"]] == [message]
 
 
 @pytest.mark.parametrize("model", ["nope", "espcn@9", "../espcn", "espcn\0", "auto@1", "\N{PILE OF POO}"])
@@ -236,7 +256,7 @@ async def test_what_is_wrong_with_an_option_is_said_in_its_own_words(world: Worl
     response = await world.post({"scael": "2", "scale": "7"})
     messages = {error["field"]: error["message"] for error in response.json()["errors"]}
     assert messages == {
-        "scael": "No such option; there are: model, scale, format, quality",
+        "scael": "No such option; there are: model, scale, format, quality, ensemble, priority, webhook_url",
         "scale": "Must be 2, 3 or 4",
     }
 
