@@ -9,18 +9,15 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
 from pydantic import TypeAdapter, ValidationError
 from redis import Redis
-from redis.exceptions import RedisError
 from rq.utils import as_text
 
 from service.limits import NO_LIMITS, Allowance
-from worker.contract.queue import QueueUnavailableError
+from worker.contract.queue import redis_errors_translated
 
 KEYS_HASH = "enlarger:keys"
 """Of each key: its id, and its record as JSON."""
@@ -119,12 +116,3 @@ def _read(key_id: str, stored: bytes | str) -> _Record | None:
         # Without the error's text, which quotes the record.
         logger.error("the record of the key %s cannot be read, so that it opens nothing: revoke it", key_id)
         return None
-
-
-@contextmanager
-def redis_errors_translated() -> Iterator[None]:
-    """Within it, what the Redis client raises is a QueueUnavailableError."""
-    try:
-        yield
-    except RedisError as error:
-        raise QueueUnavailableError(str(error)) from error

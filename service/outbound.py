@@ -80,6 +80,11 @@ def is_public(address: Address) -> bool:
     return not any(address in network for network in NOT_PUBLIC)
 
 
+def may_be_asked(address: Address, allowed: Iterable[Network]) -> bool:
+    """Whether a stranger may send us there: to the public, and to `allowed` networks of the operator's besides."""
+    return is_public(address) or any(address in network for network in allowed)
+
+
 def check_url(url: httpx.URL, schemes: Iterable[str] = ("http", "https")) -> None:
     """Raises AddressRefusedError unless the URL is one that could be asked at all; no name is resolved."""
     if url.scheme not in schemes:
@@ -107,7 +112,7 @@ class PublicTransport(httpx.AsyncBaseTransport):
         name = request.url.raw_host.decode("ascii")
         addresses = await _addresses(name, request.url.port or (443 if request.url.scheme == "https" else 80))
         for address in addresses:
-            if not is_public(address) and not any(address in network for network in self._allowed):
+            if not may_be_asked(address, self._allowed):
                 raise AddressRefusedError(f"{name} is not on the public internet.")
         failure = httpx.ConnectError(f"{name} has no address.")
         for address in addresses:

@@ -19,9 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.auth import Caller
 from service.errors import PIXEL_QUOTA_USED_UP, TOO_MANY_OWN_JOBS, TOO_MANY_REQUESTS, ProblemError
-from service.keys import redis_errors_translated
 from service.limits import NO_LIMITS, Allowance
-from worker.contract.queue import JobQueue, QueueUnavailableError
+from worker.contract.queue import JobQueue, QueueUnavailableError, redis_errors_translated
 
 MEGAPIXEL = 1_000_000
 PREFIX = "enlarger:quotas"

@@ -329,17 +329,6 @@ class Job(WireModel):
         )
 
 
-class JobEnded(WireModel):
-    """What is sent to a job's `webhook_url` when it has ended."""
-
-    type: Literal["job.succeeded", "job.failed", "job.canceled"]
-    """`job.` and the job's status."""
-    timestamp: datetime
-    """When it ended (RFC 3339, UTC)."""
-    data: Job
-    """The job, as GET /jobs/{id} gives it."""
-
-
 def job_path(job_id: str, root_path: str) -> str:
     """Where a job lies."""
     return f"{root_path}/jobs/{job_id}"

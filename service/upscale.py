@@ -43,7 +43,7 @@ from service.problems import invalid_request, problem_responses
 from service.quotas import Quotas
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, Upload, received
-from service.webhooks import NO_WEBHOOKS, Webhooks
+from service.webhooks import Webhooks
 from sr_models.manifest import AUTO, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
 from worker.contract.blobs import BlobStore, BlobStoreError
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
@@ -63,7 +63,7 @@ class Intake:
         checkpoints: CheckpointFolder,
         limits: Limits,
         quotas: Quotas,
-        webhooks: Webhooks = NO_WEBHOOKS,
+        webhooks: Webhooks,
     ) -> None:
         self._queue = queue
         self._blobs = blobs

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 import httpx
 from fastapi import APIRouter, Header, Response
@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from service.errors import WEBHOOK_URL_REFUSED, WEBHOOKS_OFF, ProblemError
-from service.outbound import AddressRefusedError, Network, check_url, is_public
-from service.schemas import Job, JobEnded
+from service.outbound import AddressRefusedError, Network, check_url, may_be_asked
+from service.schemas import Job, WireModel
 from worker.contract.jobs import JobRecord
 
 SECRET_PREFIX = "whsec_"
@@ -34,17 +34,28 @@ USER_AGENT = f"Enlarger/{version('enlarger')}"
 
 def checked_secret(secret: SecretStr) -> SecretStr:
     """The secret, if it is one. Raises ValueError, which does not show it."""
-    prefix, encoded = secret.get_secret_value().partition(SECRET_PREFIX)[1:]
+    text = secret.get_secret_value()
     try:
-        length = len(base64.b64decode(encoded, validate=True)) if prefix else 0
+        length = len(base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True))
     except ValueError:  # binascii's too
         length = 0
-    if not secret.get_secret_value().startswith(SECRET_PREFIX) or length not in SECRET_BYTES:
+    if not text.startswith(SECRET_PREFIX) or length not in SECRET_BYTES:
         raise ValueError(
             "a webhook secret is whsec_ and the base64 of 24 to 64 random bytes, as from: "
             "python -c 'import base64, os; print(\"whsec_\" + base64.b64encode(os.urandom(32)).decode())'"
         )
     return secret
+
+
+class JobEnded(WireModel):
+    """What is sent to a job's `webhook_url` when it has ended."""
+
+    type: Literal["job.succeeded", "job.failed", "job.canceled"]
+    """`job.` and the job's status."""
+    timestamp: datetime
+    """When it ended (RFC 3339, UTC)."""
+    data: Job
+    """The job, as GET /jobs/{id} gives it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class Webhooks:
             address = None
         if parsed.port not in PORTS or (address is None and not HOSTNAME.fullmatch(host)):
             raise ProblemError(WEBHOOK_URL_REFUSED)
-        if address and not is_public(address) and not any(address in network for network in self.allowed):
+        if address and not may_be_asked(address, self.allowed):
             raise ProblemError(WEBHOOK_URL_REFUSED, "The URL's address is not on the public internet.")
 
     def headers(self, record: JobRecord, body: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from tests.valkey import running_valkey
+from worker.contract.queue import JobQueue
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,9 @@ def valkey(valkey_url: str) -> Iterator[Redis]:
     """A client of a real Valkey with nothing in it."""
     with Redis.from_url(valkey_url) as redis:
         yield redis
+
+
+@pytest.fixture
+def queue(valkey: Redis) -> JobQueue:
+    """An empty queue on a real Valkey."""
+    return JobQueue(valkey, job_timeout_s=60, retention_s=600)

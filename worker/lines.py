@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 from redis import Redis
@@ -161,8 +160,7 @@ class WaitingLines:
             lines.reverse()
         for line in lines:
             job_ids: list[Any] = self._redis.lrange(line.key, 0, LOOK_AHEAD - 1)
-            # Mostly the first can be taken: the others are fetched only where it cannot.
-            for job_id, job, attempts in chain(self._seen(line, job_ids[:1]), self._seen(line, job_ids[1:])):
+            for job_id, job, attempts in self._seen(line, job_ids):
                 if job is None:
                     self._redis.lrem(line.key, 1, job_id)
                     continue
@@ -177,7 +175,7 @@ class WaitingLines:
         return None
 
     def _seen(self, line: Line, job_ids: list[Any]) -> Iterator[tuple[Any, Job | None, int]]:
-        """Each job, or None where it is gone, and its attempts so far. What is no job is dropped."""
+        """Each job, fetched when it is its turn, or None where it is gone, and its attempts so far. What is no job is dropped."""
         for job_id in job_ids:
             try:
                 job = self._job_class.fetch(

@@ -352,10 +352,8 @@ class BatchWorker(SimpleWorker):
 
     def _end(self, flight: Flight) -> Callable[[UpscaleJob], None] | None:
         """Record how it ended; gives what erases the pictures that nobody wants any more."""
-        status, holder, cancel = self.connection.hmget(
-            flight.rq_job.key, "status", "worker_name", Field.CANCEL
-        )
-        if status is None or as_text(status) != RqStatus.STARTED or as_text(holder or b"") != self.name:
+        status, held, cancel = self._standing(flight)
+        if not held:
             # This worker was silent for longer than its lease, and the job went on without it.
             logger.warning("no longer this worker's; its outcome is dropped")
             return self._processor.erase if status is None or cancel else None
@@ -473,12 +471,17 @@ class BatchWorker(SimpleWorker):
                 flight.execution.heartbeat(registry, self._lease_s, pipeline=pipeline)
             pipeline.execute()
         for flight in flights:  # a stop-job message can be lost; the mark is not
-            status, holder, cancel = self.connection.hmget(
-                flight.rq_job.key, "status", "worker_name", Field.CANCEL
-            )
-            lost = as_text(status or b"") != RqStatus.STARTED or as_text(holder or b"") != self.name
-            if cancel or lost:  # whoever has it now makes its result, and shows its progress
+            _, held, cancel = self._standing(flight)
+            if cancel or not held:  # whoever has it now makes its result, and shows its progress
                 flight.canceled.set()
+
+    def _standing(self, flight: Flight) -> tuple[str | None, bool, bool]:
+        """RQ's status of the job, None where it is gone; whether this worker still holds it; whether it is to be canceled."""
+        status, holder, cancel = self.connection.hmget(
+            flight.rq_job.key, "status", "worker_name", Field.CANCEL
+        )
+        status = None if status is None else as_text(status)
+        return status, status == RqStatus.STARTED and as_text(holder or b"") == self.name, bool(cancel)
 
     def _exit_if_hung(self) -> None:
         """Nothing in Python can interrupt a hung forward pass, so the process ends.

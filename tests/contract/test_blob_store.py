@@ -139,3 +139,14 @@ def test_a_store_that_is_gone_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("a file where the folder was")
     with pytest.raises(BlobStoreError):
         blobs.put("jobs/a/input", b"x")
+
+
+@pytest.mark.parametrize("key", ["jobs/../../etc/passwd", "../outside", "jobs/\0/input", "jobs//input"])
+def test_what_cannot_be_a_key_is_refused(blobs: BlobStore, key: str) -> None:
+    for operation in (
+        lambda: blobs.put(key, b"content"),
+        lambda: blobs.get(key),
+        lambda: blobs.stream(key),
+    ):
+        with pytest.raises(BlobStoreError):
+            operation()

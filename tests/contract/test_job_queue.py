@@ -21,11 +21,6 @@ from worker.contract.queue import DuplicateJobError, Field, JobQueue, QueueUnava
 
 
 @pytest.fixture
-def queue(valkey: Redis) -> JobQueue:
-    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
-
-
-@pytest.fixture
 def worker(valkey: Redis) -> Iterator[HandCrankedWorker]:
     worker = HandCrankedWorker(valkey)
     yield worker

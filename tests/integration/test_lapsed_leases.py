@@ -10,6 +10,7 @@ from rq.serializers import JSONSerializer
 from tests.eventually import eventually
 from tests.gated_processor import GatedProcessor, running_worker
 from tests.hand_cranked_worker import HandCrankedWorker
+from tests.job_status import status
 from tests.samples import sample_job, sample_result
 from worker.abandoned import give_back_abandoned
 from worker.batch_job import BatchJob
@@ -19,16 +20,6 @@ from worker.contract.queue import QUEUE_NAME, JobQueue, set_progress
 from worker.lines import Line
 
 REGISTRY = f"rq:wip:{QUEUE_NAME}"
-
-
-@pytest.fixture
-def queue(valkey: Redis) -> JobQueue:
-    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
-
-
-@pytest.fixture
-def processor() -> GatedProcessor:
-    return GatedProcessor()
 
 
 def line(valkey: Redis) -> Line:
@@ -43,11 +34,6 @@ def let_leases_lapse(valkey: Redis) -> None:
 
 def never() -> None:
     raise AssertionError("no job is lost here")
-
-
-def status(queue: JobQueue, job_id: str) -> JobStatus | None:
-    record = queue.find(job_id)
-    return record.status if record else None
 
 
 def test_a_job_that_ends_while_its_lapsed_lease_is_noticed_stays_as_it_ended(

@@ -9,26 +9,12 @@ from rq.serializers import JSONSerializer
 
 from tests.eventually import eventually
 from tests.gated_processor import GatedProcessor, running_worker
+from tests.job_status import status
 from tests.samples import sample_job, sample_result
 from worker.contract.jobs import JobStatus
 from worker.contract.queue import QUEUE_NAME, JobQueue, QueueUnavailableError
 
 LINE = f"rq:queue:{QUEUE_NAME}"
-
-
-@pytest.fixture
-def queue(valkey: Redis) -> JobQueue:
-    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
-
-
-@pytest.fixture
-def processor() -> GatedProcessor:
-    return GatedProcessor()
-
-
-def status(queue: JobQueue, job_id: str) -> JobStatus | None:
-    record = queue.find(job_id)
-    return record.status if record else None
 
 
 def line_up_nonsense(valkey: Redis, queue: JobQueue) -> None:

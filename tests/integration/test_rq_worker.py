@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 
 from tests.eventually import eventually
 from tests.gated_processor import GatedProcessor, running_worker
+from tests.job_status import status
 from tests.samples import sample_job, sample_result
 from worker.contract.fleet import RqFleet
 from worker.contract.jobs import JobFailure, JobStatus, Priority, UpscaleJob
@@ -24,24 +25,9 @@ from worker.memory_budget import bytes_in_flight
 from worker.metrics import WorkerMetrics
 
 
-@pytest.fixture
-def queue(valkey: Redis) -> JobQueue:
-    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
-
-
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.rq_worker.RETRY_PAUSE_S", 0.05)
-
-
-@pytest.fixture
-def processor() -> GatedProcessor:
-    return GatedProcessor()
-
-
-def status(queue: JobQueue, job_id: str) -> JobStatus | None:
-    record = queue.find(job_id)
-    return record.status if record else None
 
 
 def submit(queue: JobQueue, *job_ids: str) -> list[UpscaleJob]:

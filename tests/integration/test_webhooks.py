@@ -31,11 +31,6 @@ HASTY = Pace(timeout_s=2.0, lease_s=4.0, retry_after_s=(0.1, 0.1, 0.1))
 
 
 @pytest.fixture
-def queue(valkey: Redis) -> JobQueue:
-    return JobQueue(valkey, job_timeout_s=60, retention_s=600)
-
-
-@pytest.fixture
 def worker(valkey: Redis) -> Iterator[HandCrankedWorker]:
     worker = HandCrankedWorker(valkey)
     yield worker

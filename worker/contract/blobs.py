@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 STREAM_CHUNK_BYTES = 1 << 20
 
+STORE_ERRORS = (BaseError, OSError, ValueError)
+"""What obstore raises; ValueError where a key cannot be one of the store's."""
+NOTHING_THERE = (NotFoundError, FileNotFoundError)
+"""Those of them that mean that no blob lies there."""
+
 
 class BlobStoreError(Exception):
     """The blob store cannot be used: check ENLARGER_BLOBS_URL, the disk and the credentials."""
@@ -69,7 +74,7 @@ class BlobStore:
                 return cls(MemoryStore())
             if parts.scheme == "s3":
                 return cls(from_url(url))
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"{url}: {error}") from error
         raise BlobStoreError(f"{url}: expected file:///folder, s3://bucket/prefix or memory:///")
 
@@ -77,16 +82,16 @@ class BlobStore:
         """Write a blob, replacing what was there. Raises BlobStoreError."""
         try:
             obstore.put(self._store, key, content)
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"writing {key}: {_said(error)}") from error
 
     def get(self, key: str) -> bytes:
         """The whole blob. Raises BlobMissingError or BlobStoreError."""
         try:
             return obstore.get(self._store, key).bytes().to_bytes()
-        except (NotFoundError, FileNotFoundError) as error:
+        except NOTHING_THERE as error:
             raise BlobMissingError(f"{key} is not there") from error
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
     def stream(self, key: str) -> BlobStream:
@@ -95,9 +100,9 @@ class BlobStore:
             found = obstore.get(self._store, key)
             chunks = found.stream(min_chunk_size=STREAM_CHUNK_BYTES)
             return BlobStream(found.meta["size"], (bytes(chunk) for chunk in chunks))
-        except (NotFoundError, FileNotFoundError) as error:
+        except NOTHING_THERE as error:
             raise BlobMissingError(f"{key} is not there") from error
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
     def keys(self, prefix: str) -> list[str]:
@@ -107,23 +112,23 @@ class BlobStore:
     def delete(self, key: str) -> None:
         """Delete one blob; nothing there is no error. Raises BlobStoreError."""
         try:
-            with suppress(NotFoundError, FileNotFoundError):
+            with suppress(*NOTHING_THERE):
                 obstore.delete(self._store, key)
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"deleting {key}: {_said(error)}") from error
 
     def erase(self, prefix: str) -> None:
         """Delete everything under a prefix that ends with a slash; nothing there is no error. Raises BlobStoreError."""
         try:
             for key in self.keys(prefix):
-                with suppress(NotFoundError, FileNotFoundError):  # another eraser was faster
+                with suppress(*NOTHING_THERE):  # another eraser was faster
                     obstore.delete(self._store, key)
             if self._folder is not None:
                 # What obstore does not list: the folder itself, and files of a writer that was killed.
                 shutil.rmtree(self._folder / prefix)
         except FileNotFoundError:
             return
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"erasing {prefix}: {_said(error)}") from error
 
     def untouched_since(self, prefix: str, moment: datetime) -> list[str]:
@@ -146,7 +151,7 @@ class BlobStore:
     def _entries(self, prefix: str) -> "list[ObjectMeta]":
         try:
             return [entry for page in obstore.list(self._store, prefix=prefix) for entry in page]
-        except (BaseError, OSError, ValueError) as error:
+        except STORE_ERRORS as error:
             raise BlobStoreError(f"listing {prefix}: {_said(error)}") from error
 
     def ping(self) -> None:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from redis import Redis
-from redis.exceptions import RedisError
 from rq.utils import as_text
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from worker.contract.queue import QUEUE_NAME, QueueUnavailableError
+from worker.contract.queue import QUEUE_NAME, redis_errors_translated
 
 FAULTS_FIELD = "enlarger_faults"
 """Our field in the hash of RQ's worker: a list of strings as JSON."""
@@ -49,14 +48,11 @@ class RqFleet:
 
     def live_workers(self) -> list[LiveWorker]:
         """See :class:`Fleet`."""
-        try:
+        with redis_errors_translated(), self._redis.pipeline(transaction=False) as pipeline:
             keys = sorted(as_text(key) for key in self._redis.smembers(self._registry_key))
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for key in keys:
-                    pipeline.hmget(key, "hostname", "state", "death", FAULTS_FIELD)
-                answers = pipeline.execute()
-        except RedisError as error:
-            raise QueueUnavailableError(str(error)) from error
+            for key in keys:
+                pipeline.hmget(key, "hostname", "state", "death", FAULTS_FIELD)
+            answers = pipeline.execute()
         return [
             LiveWorker(
                 key.rpartition(":")[2],

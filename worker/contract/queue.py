@@ -237,7 +237,7 @@ class JobQueue:
 
     def submit(self, job: UpscaleJob) -> None:
         """Accept the job; once this returns the job is not lost. Raises DuplicateJobError."""
-        with _translated():
+        with redis_errors_translated():
             if Job.exists(job.id, connection=self._redis):
                 raise DuplicateJobError(job.id)
             with self._redis.pipeline() as pipeline:
@@ -261,7 +261,7 @@ class JobQueue:
 
     def submit_done(self, job: UpscaleJob, result: JobResult) -> None:
         """Record a job whose result is there already, as if a worker had just made it."""
-        with _translated(), self._redis.pipeline() as pipeline:
+        with redis_errors_translated(), self._redis.pipeline() as pipeline:
             rq_job = Job.create(
                 FUNCTION_NAME,
                 kwargs={"job": job.to_json()},
@@ -287,7 +287,7 @@ class JobQueue:
 
     def find(self, job_id: str) -> JobRecord | None:
         """The job as it stands, or None if it is unknown or its time is over."""
-        with _translated():
+        with redis_errors_translated():
             job = self._fetch(job_id)
             if job is None:
                 return None
@@ -322,7 +322,7 @@ class JobQueue:
 
     def cancel(self, job_id: str) -> None:
         """Make a job that has not ended end as canceled; nothing happens to one that has."""
-        with _translated():
+        with redis_errors_translated():
             # The mark comes first: a worker that takes the job from now on sees it and drops the
             # job, and one that took it before has made it `started`, which the fetch then shows.
             if not self._redis.eval(_MARK_CANCELED, 1, Job.key_for(job_id), Field.CANCEL):
@@ -338,7 +338,7 @@ class JobQueue:
 
     def forget(self, job_id: str) -> None:
         """Delete the record of a job that has ended; one that a worker has not let go of yet is kept."""
-        with _translated():
+        with redis_errors_translated():
             job = self._fetch(job_id)
             # A worker that still has a canceled job would write it back without an expiry.
             if job is None or job.get_status(refresh=False) is RqStatus.STARTED:
@@ -358,7 +358,7 @@ class JobQueue:
 
     def place(self, job_id: str) -> Place | None:
         """Where a job that waits stands in line; None for any other."""
-        with _translated():
+        with redis_errors_translated():
             position, work_px, found = self._line_up(job_id)
         return Place(position, work_px) if found else None
 
@@ -367,7 +367,7 @@ class JobQueue:
         highest = f"{before[0]!r}" if before else "+inf"
         key, offset = _jobs_key(owner), 0
         while True:
-            with _translated():
+            with redis_errors_translated():
                 page: list[Any] = self._redis.zrevrangebyscore(
                     key, highest, "-inf", offset, PAGE_JOBS, withscores=True
                 )
@@ -385,13 +385,13 @@ class JobQueue:
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""
-        with _translated():
+        with redis_errors_translated():
             return sum(int(queue.count) for queue in self._queues.values())
 
     def waiting_of(self, owner: str) -> int:
         """How many of the owner's jobs wait for a worker."""
         lines = [queue.key for queue in self._queues.values()]
-        with _translated():
+        with redis_errors_translated():
             answer: Any = self._redis.eval(
                 _COUNT_OWN, len(lines), *lines, owner, Job.key_for(""), Field.OWNER
             )
@@ -399,7 +399,7 @@ class JobQueue:
 
     def statistics(self) -> QueueStatistics:
         """How the queue stands."""
-        with _translated():
+        with redis_errors_translated():
             with self._redis.pipeline(transaction=False) as pipeline:
                 for queue in self._queues.values():
                     pipeline.llen(queue.key)
@@ -430,7 +430,7 @@ class JobQueue:
 
     def ping(self) -> None:
         """Return if the queue answers."""
-        with _translated():
+        with redis_errors_translated():
             self._redis.ping()
 
     def _line_up(self, until_job_id: str) -> tuple[int, int, int]:
@@ -449,7 +449,8 @@ class JobQueue:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def redis_errors_translated() -> Iterator[None]:
+    """Within it, what the Redis client raises is a QueueUnavailableError."""
     try:
         yield
     except RedisError as error:

@@ -13,9 +13,8 @@ from standardwebhooks import Webhook
 
 from service.errors import ProblemError
 from service.outbound import public_client
-from service.schemas import JobEnded
 from service.settings import Settings
-from service.webhooks import Webhooks, body_of
+from service.webhooks import JobEnded, Webhooks, body_of
 from tests.courier_thread import WEBHOOKS
 from tests.samples import sample_job, sample_result
 from tests.unit.service.conftest import World, client_with
