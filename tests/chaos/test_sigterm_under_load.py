@@ -9,7 +9,8 @@ from tests.eventually import eventually
 from worker.contract.jobs import JobStatus
 
 IN_FLIGHT = 2
-JOBS_EACH_TIME = 5
+JOBS_EACH_TIME = 20
+"""More than a worker ends until it has stopped: about ten a second."""
 
 
 def test_what_runs_is_finished_and_the_rest_stays_queued(site: Site, large_picture: bytes) -> None:

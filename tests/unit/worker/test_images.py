@@ -120,6 +120,13 @@ def test_noise_can_be_a_jpeg(size: tuple[int, int], quality: int | None) -> None
     assert result.size == (size[1], size[0])
 
 
+def test_fine_detail_everywhere_can_be_a_webp() -> None:
+    # The least effort finds no room for what it has to say of so many blocks.
+    noise = np.random.default_rng(0).integers(0, 40, (5000, 5000, 1), np.uint8).repeat(3, axis=2)
+    file = encode(Picture(WEBP, noise, None, False, None, None), WEBP, 90)
+    assert Image.open(io.BytesIO(file)).size == (5000, 5000)
+
+
 def test_exif_that_is_damaged_or_too_long_does_not_fail_the_picture() -> None:
     image = Image.fromarray(samples(6, 8, 3))
     for damage in (b"MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff\xff\xff\xff", b"nonsense", b"Exif\0\0MM"):
