@@ -18,17 +18,20 @@ from service.errors import (
     TOO_MANY_REQUESTS,
 )
 from service.health import health_router
+from service.idempotency import IdempotencyKeys
+from service.intake import Intake
 from service.jobs import jobs_router
 from service.keys import KeyStore
 from service.limits import Limits
 from service.metrics import GatewayMetrics, RequestCounter, metrics_router
 from service.models import models_router
+from service.prefer import WaitingRoom
 from service.problems import MEDIA_TYPE, install_problem_handlers, problem_responses
 from service.quotas import Quotas, RateLimitHeaders
 from service.reference import ASSETS_PATH, assets, reference_router
 from service.schemas import Problem
 from service.settings import ServerSettings, Settings
-from service.upscale import Intake, upscale_router
+from service.upscale import upscale_router
 from service.webhooks import NO_WEBHOOKS, Webhooks, webhook_documentation
 from sr_models.manifest import CheckpointFolder
 from worker.contract.blobs import BlobStore
@@ -98,6 +101,7 @@ def create_app() -> FastAPI:
         KeyStore(redis),
         Quotas(redis, queue, settings.allowance),
         settings.auth.on(host),
+        IdempotencyKeys(redis, queue),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
     )
 
@@ -111,6 +115,7 @@ def build_app(
     keys: KeyStore,
     quotas: Quotas,
     auth: AuthMode,
+    idempotency: IdempotencyKeys,
     webhooks: Webhooks = NO_WEBHOOKS,
 ) -> FastAPI:
     """The gateway on the given parts; `auth` as it is on the address that it listens on."""
@@ -142,7 +147,8 @@ def build_app(
     )
     app.state.gate = Gate(keys, auth, quotas.count_request)
     install_problem_handlers(app)
-    app.include_router(upscale_router(Intake(queue, blobs, checkpoints, limits, quotas, webhooks), limits))
+    intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency)
+    app.include_router(upscale_router(intake, WaitingRoom(queue), limits))
     app.include_router(jobs_router(queue, blobs))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))

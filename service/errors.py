@@ -125,6 +125,19 @@ SCALE_NOT_AVAILABLE = ErrorKind(
     "The model is not published at that scale",
     "Choose one of the model's scales in GET /models.",
 )
+IDEMPOTENCY_KEY_REUSED = ErrorKind(
+    "idempotency_key_reused",
+    422,
+    "The Idempotency-Key stands for another request",
+    "Another picture, name or options were sent with that key: take a new key for each job.",
+)
+REQUEST_IN_PROGRESS = ErrorKind(
+    "request_in_progress",
+    409,
+    "The same request is still being received",
+    "A request with that Idempotency-Key is on its way, or its job was just deleted: ask again.",
+    retry_after_s=1,
+)
 API_KEY_MISSING = ErrorKind(
     "api_key_missing",
     401,
@@ -258,6 +271,8 @@ ERROR_KINDS = (
     UPLOAD_TIMED_OUT,
     UNKNOWN_MODEL,
     SCALE_NOT_AVAILABLE,
+    IDEMPOTENCY_KEY_REUSED,
+    REQUEST_IN_PROGRESS,
     API_KEY_MISSING,
     API_KEY_INVALID,
     TOO_MANY_REQUESTS,

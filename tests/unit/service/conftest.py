@@ -9,6 +9,7 @@ from redis import Redis
 
 from service.app import build_app
 from service.auth import AuthMode
+from service.idempotency import IdempotencyKeys
 from service.keys import KeyStore
 from service.limits import NO_LIMITS, Allowance, Limits
 from service.quotas import Quotas
@@ -96,6 +97,7 @@ def client_with(world: World, webhooks: Webhooks) -> httpx.AsyncClient:
         KeyStore(world.redis),
         Quotas(world.redis, world.queue),
         AuthMode.AUTO,
+        IdempotencyKeys(world.redis, world.queue),
         webhooks,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
@@ -125,6 +127,7 @@ async def world(tmp_path: Path, valkey: Redis) -> AsyncIterator[World]:
         KeyStore(valkey),
         Quotas(valkey, queue),
         AuthMode.AUTO,
+        IdempotencyKeys(valkey, queue),
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://gateway.test"

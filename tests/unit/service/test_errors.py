@@ -20,6 +20,7 @@ from worker.errors import CanceledError, JobError
 
 pytestmark = pytest.mark.anyio
 
+PICTURE = encoded("PNG")
 DOCUMENT = Path(__file__).parents[3] / "docs" / "errors.md"
 
 
@@ -65,6 +66,27 @@ async def job_not_finished(world: World) -> httpx.Response:
 async def not_ready(world: World) -> httpx.Response:
     world.fleet.names = ()
     return await world.client.get("/readyz")
+
+
+async def with_idempotency_key(world: World, scale: str) -> httpx.Response:
+    return await world.client.post(
+        "/upscale",
+        files={"image": PICTURE},
+        data={"scale": scale},
+        headers={"Idempotency-Key": "mine"},
+    )
+
+
+async def idempotency_key_reused(world: World) -> httpx.Response:
+    await with_idempotency_key(world, "2")
+    return await with_idempotency_key(world, "3")
+
+
+async def request_in_progress(world: World) -> httpx.Response:
+    made = await with_idempotency_key(world, "2")
+    await world.client.delete(f"/jobs/{made.json()['id']}")
+    await world.client.delete(f"/jobs/{made.json()['id']}")
+    return await with_idempotency_key(world, "2")
 
 
 async def api_key_missing(world: World) -> httpx.Response:
@@ -139,6 +161,8 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "too_many_requests": too_many_requests,
     "too_many_own_jobs": too_many_own_jobs,
     "pixel_quota_used_up": pixel_quota_used_up,
+    "idempotency_key_reused": idempotency_key_reused,
+    "request_in_progress": request_in_progress,
     "webhooks_off": lambda world: world.post({"webhook_url": "https://example.org/secret"}),
     "webhook_url_refused": webhook_url_refused,
     "not_found": lambda world: world.client.get("/nothing"),

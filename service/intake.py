@@ -1,0 +1,145 @@
+"""What the gateway does with a picture once it is received: checks it, stores it, and queues its job."""
+
+import logging
+import os
+import secrets
+import time
+from dataclasses import dataclass
+
+from service.auth import Caller
+from service.errors import QUEUE_FULL, SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
+from service.idempotency import IdempotencyKeys
+from service.limits import Limits
+from service.pictures import check_result_fits, inspect
+from service.quotas import Quotas
+from service.schemas import UpscaleOptions
+from service.uploads import Upload
+from service.webhooks import Webhooks
+from sr_models.manifest import AUTO, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
+from worker.contract.blobs import BlobStore, BlobStoreError
+from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
+from worker.contract.logs import job_in_log
+from worker.contract.queue import JobQueue
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The job that answers a request."""
+
+    record: JobRecord
+    """As it stands."""
+    replayed: bool
+    """Whether an earlier request with the same `Idempotency-Key` made it."""
+
+
+class Intake:
+    """Makes jobs of uploads. Blocks: call it in a thread."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        blobs: BlobStore,
+        checkpoints: CheckpointFolder,
+        limits: Limits,
+        quotas: Quotas,
+        webhooks: Webhooks,
+        idempotency: IdempotencyKeys,
+    ) -> None:
+        self._queue = queue
+        self._blobs = blobs
+        self._checkpoints = checkpoints
+        self._limits = limits
+        self._quotas = quotas
+        self._webhooks = webhooks
+        self._idempotency = idempotency
+
+    def admit(self, caller: Caller, idempotency_key: str | None = None) -> None:
+        """Raises ProblemError if too many jobs wait, the caller's or all. Asked before the upload is received.
+
+        A request that was sent before is let in, so that it hears what became of it.
+        """
+        if self._idempotency.known(caller.id, idempotency_key):
+            return
+        self._quotas.check_room(caller)
+        if self._queue.waiting() >= self._limits.max_queued_jobs:
+            raise ProblemError(QUEUE_FULL)
+
+    def accept(
+        self, caller: Caller, upload: Upload, options: UpscaleOptions, idempotency_key: str | None = None
+    ) -> Accepted:
+        """Check the picture, store it, and queue its job. Raises ProblemError, and whatever the ports raise."""
+        picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
+        output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
+        self._check_model(options.model, options.scale)
+        self._webhooks.check(options.webhook_url)
+        check_result_fits(picture, options.scale, output_format, self._limits.max_output_pixels)
+        job = UpscaleJob(
+            id=secrets.token_hex(16),
+            model=options.model,
+            scale=options.scale,
+            output_format=output_format,
+            quality=options.quality,
+            input=picture,
+            created_at=time.time(),
+            priority=options.priority,
+            ensemble=options.ensemble,
+            owner=caller.id,
+            webhook_url=options.webhook_url,
+        )
+        with job_in_log(job.id), self._idempotency.claimed(idempotency_key, job) as earlier:
+            if earlier is not None:
+                return Accepted(earlier, replayed=True)
+            with self._quotas.taken(caller, job.work_px):
+                self._store_and_queue(job, upload)
+        return Accepted(JobRecord(job, JobStatus.QUEUED, 0.0), replayed=False)
+
+    def _store_and_queue(self, job: UpscaleJob, upload: Upload) -> None:
+        upload.file.seek(0, os.SEEK_SET)
+        self._blobs.put(job.input_key, upload.file)
+        try:
+            self._queue.submit(job)
+        except Exception:
+            self._erase(job)
+            raise
+
+    def _check_model(self, model: str, scale: int) -> None:
+        try:
+            self._checkpoints.find(model, scale)
+        except ScaleNotFoundError as error:
+            scales = self._scales_of(model)
+            offered = ", ".join(map(str, scales))
+            raise ProblemError(
+                SCALE_NOT_AVAILABLE,
+                f"Model {model!r} offers scale {offered}; {scale} was asked.",
+                scales=scales,
+            ) from error
+        except ModelNotFoundError as error:
+            published = self._checkpoints.checkpoints()
+            models = [AUTO, *sorted({c.manifest.family for c in published})]
+            family = model.partition("@")[0]
+            models += sorted(
+                {f"{family}@{c.manifest.version}" for c in published if c.manifest.family == family}
+            )
+            raise ProblemError(
+                UNKNOWN_MODEL,
+                f"No model {model!r} is published. There are: {', '.join(models)}.",
+                models=models,
+            ) from error
+
+    def _scales_of(self, model: str) -> list[int]:
+        family, _, version = model.partition("@")
+        return sorted(
+            {
+                c.manifest.scale
+                for c in self._checkpoints.checkpoints()
+                if family in (AUTO, c.manifest.family) and version in ("", str(c.manifest.version))
+            }
+        )
+
+    def _erase(self, job: UpscaleJob) -> None:
+        try:
+            self._blobs.erase(job.prefix)
+        except BlobStoreError:
+            logger.exception("the upload of the refused job stays in the blob store")
