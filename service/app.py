@@ -29,6 +29,7 @@ from service.prefer import WaitingRoom
 from service.problems import MEDIA_TYPE, install_problem_handlers, problem_responses
 from service.quotas import Quotas, RateLimitHeaders
 from service.reference import ASSETS_PATH, assets, reference_router
+from service.repeats import Repeats
 from service.schemas import Problem
 from service.settings import ServerSettings, Settings
 from service.upscale import upscale_router
@@ -92,9 +93,10 @@ def create_app() -> FastAPI:
     host = ServerSettings().host
     log_who_may_call(settings.auth, host)
     queue = JobQueue(redis, job_timeout_s=settings.job_timeout_s, retention_s=settings.retention_s)
+    blobs = BlobStore.from_url(settings.blobs_url)
     return build_app(
         queue,
-        BlobStore.from_url(settings.blobs_url),
+        blobs,
         RqFleet(redis),
         CheckpointFolder(settings.checkpoints),
         settings.limits,
@@ -102,6 +104,7 @@ def create_app() -> FastAPI:
         Quotas(redis, queue, settings.allowance),
         settings.auth.on(host),
         IdempotencyKeys(redis, queue),
+        Repeats(redis, queue, blobs, retention_s=settings.retention_s),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
     )
 
@@ -116,6 +119,7 @@ def build_app(
     quotas: Quotas,
     auth: AuthMode,
     idempotency: IdempotencyKeys,
+    repeats: Repeats,
     webhooks: Webhooks = NO_WEBHOOKS,
 ) -> FastAPI:
     """The gateway on the given parts; `auth` as it is on the address that it listens on."""
@@ -147,7 +151,7 @@ def build_app(
     )
     app.state.gate = Gate(keys, auth, quotas.count_request)
     install_problem_handlers(app)
-    intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency)
+    intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
     app.include_router(upscale_router(intake, WaitingRoom(queue), limits))
     app.include_router(jobs_router(queue, blobs))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])

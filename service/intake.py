@@ -12,10 +12,11 @@ from service.idempotency import IdempotencyKeys
 from service.limits import Limits
 from service.pictures import check_result_fits, inspect
 from service.quotas import Quotas
+from service.repeats import Repeats
 from service.schemas import UpscaleOptions
 from service.uploads import Upload
 from service.webhooks import Webhooks
-from sr_models.manifest import AUTO, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
+from sr_models.manifest import AUTO, Checkpoint, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
 from worker.contract.blobs import BlobStore, BlobStoreError
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.logs import job_in_log
@@ -46,6 +47,7 @@ class Intake:
         quotas: Quotas,
         webhooks: Webhooks,
         idempotency: IdempotencyKeys,
+        repeats: Repeats,
     ) -> None:
         self._queue = queue
         self._blobs = blobs
@@ -54,6 +56,7 @@ class Intake:
         self._quotas = quotas
         self._webhooks = webhooks
         self._idempotency = idempotency
+        self._repeats = repeats
 
     def admit(self, caller: Caller, idempotency_key: str | None = None) -> None:
         """Raises ProblemError if too many jobs wait, the caller's or all. Asked before the upload is received.
@@ -67,12 +70,21 @@ class Intake:
             raise ProblemError(QUEUE_FULL)
 
     def accept(
-        self, caller: Caller, upload: Upload, options: UpscaleOptions, idempotency_key: str | None = None
+        self,
+        caller: Caller,
+        upload: Upload,
+        options: UpscaleOptions,
+        idempotency_key: str | None = None,
+        *,
+        anew: bool = False,
     ) -> Accepted:
-        """Check the picture, store it, and queue its job. Raises ProblemError, and whatever the ports raise."""
+        """Check the picture, store it, and queue its job; or answer with what was made of it before, unless it is to be made anew.
+
+        Raises ProblemError, and whatever the ports raise.
+        """
         picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
         output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
-        self._check_model(options.model, options.scale)
+        weights_sha256 = self._checkpoint(options.model, options.scale).manifest.weights_sha256
         self._webhooks.check(options.webhook_url)
         check_result_fits(picture, options.scale, output_format, self._limits.max_output_pixels)
         job = UpscaleJob(
@@ -91,9 +103,20 @@ class Intake:
         with job_in_log(job.id), self._idempotency.claimed(idempotency_key, job) as earlier:
             if earlier is not None:
                 return Accepted(earlier, replayed=True)
+            repeated = None if anew else self._repeated(job, weights_sha256)
+            if repeated is not None:
+                return Accepted(repeated, replayed=False)
             with self._quotas.taken(caller, job.work_px):
                 self._store_and_queue(job, upload)
+        self._repeats.note(job, weights_sha256)
         return Accepted(JobRecord(job, JobStatus.QUEUED, 0.0), replayed=False)
+
+    def _repeated(self, job: UpscaleJob, weights_sha256: str) -> JobRecord | None:
+        try:
+            return self._repeats.answer(job, weights_sha256)
+        except Exception:
+            self._erase(job)
+            raise
 
     def _store_and_queue(self, job: UpscaleJob, upload: Upload) -> None:
         upload.file.seek(0, os.SEEK_SET)
@@ -104,9 +127,9 @@ class Intake:
             self._erase(job)
             raise
 
-    def _check_model(self, model: str, scale: int) -> None:
+    def _checkpoint(self, model: str, scale: int) -> Checkpoint:
         try:
-            self._checkpoints.find(model, scale)
+            return self._checkpoints.find(model, scale)
         except ScaleNotFoundError as error:
             scales = self._scales_of(model)
             offered = ", ".join(map(str, scales))

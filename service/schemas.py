@@ -39,6 +39,7 @@ JOB_EXAMPLE: JsonDict = {
         "sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
         "checkpoint": "espcn-x4@1",
         "checkpoint_sha256": "fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13",
+        "repeated": False,
     },
     "timings": {"queued_s": 0.12, "decode_s": 0.02, "upscale_s": 0.26, "encode_s": 0.05, "total_s": 0.48},
     "links": {
@@ -206,6 +207,8 @@ class JobOutput(WireModel):
     """The version that made it."""
     checkpoint_sha256: str
     """Of the weights that made it, in hex."""
+    repeated: bool
+    """Whether it is the copy of an earlier job's, for the same picture and options."""
 
 
 class JobTimings(WireModel):
@@ -302,6 +305,7 @@ class Job(WireModel):
                 sha256=made.sha256,
                 checkpoint=made.checkpoint,
                 checkpoint_sha256=made.checkpoint_sha256,
+                repeated=made.repeated,
             )
         return cls(
             id=job.id,

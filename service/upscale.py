@@ -1,5 +1,6 @@
 """POST /upscale: from a request to its answer."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -54,6 +55,11 @@ PREFER = Header(
     description=f"`wait=N`: answer when the job has ended, or after N seconds (at most {MAX_WAIT_S}). RFC 7240.",
     examples=["wait=30"],
 )
+CACHE_CONTROL = Header(
+    description="`no-cache`: make the result anew, where the same picture was enlarged with the same options before.",
+    examples=["no-cache"],
+)
+NO_CACHE = re.compile(r"\bno-(cache|store)\b", re.IGNORECASE)
 LOCATION = {"description": "The job.", "schema": {"type": "string"}}
 PREFERENCE_APPLIED = {
     "description": "How long it was waited at most, where it was asked for.",
@@ -131,6 +137,7 @@ def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) ->
         response: Response,
         idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
         prefer: Annotated[list[str] | None, PREFER] = None,
+        cache_control: Annotated[str | None, CACHE_CONTROL] = None,
     ) -> Job:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
@@ -142,7 +149,12 @@ def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) ->
             request, max_bytes=limits.max_upload_bytes, idle_timeout_s=limits.upload_idle_timeout_s
         ) as upload:
             accepted = await run_in_threadpool(
-                intake.accept, caller, upload, _options(upload.options), idempotency_key
+                intake.accept,
+                caller,
+                upload,
+                _options(upload.options),
+                idempotency_key,
+                anew=cache_control is not None and NO_CACHE.search(cache_control) is not None,
             )
         record = accepted.record
         note_job(record.job.id)

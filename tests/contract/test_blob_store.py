@@ -150,3 +150,14 @@ def test_what_cannot_be_a_key_is_refused(blobs: BlobStore, key: str) -> None:
     ):
         with pytest.raises(BlobStoreError):
             operation()
+
+
+def test_a_copy_outlives_what_it_was_made_of(blobs: BlobStore) -> None:
+    blobs.put("jobs/a/result", b"content")
+    blobs.copy("jobs/a/result", "jobs/b/result")
+    blobs.copy("jobs/a/result", "jobs/b/result")
+    blobs.erase("jobs/a/")
+    assert blobs.get("jobs/b/result") == b"content"
+    with pytest.raises(BlobMissingError):
+        blobs.copy("jobs/a/result", "jobs/c/result")
+    assert blobs.keys("jobs/c/") == []

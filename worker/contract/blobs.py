@@ -105,6 +105,15 @@ class BlobStore:
         except STORE_ERRORS as error:
             raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
+    def copy(self, source_key: str, key: str) -> None:
+        """Write under `key` what lies under `source_key`, within the store. Raises BlobMissingError or BlobStoreError."""
+        try:
+            obstore.copy(self._store, source_key, key)
+        except NOTHING_THERE as error:
+            raise BlobMissingError(f"{source_key} is not there") from error
+        except STORE_ERRORS as error:
+            raise BlobStoreError(f"copying {source_key}: {_said(error)}") from error
+
     def keys(self, prefix: str) -> list[str]:
         """Every key under a prefix that ends with a slash, in order. Raises BlobStoreError."""
         return sorted(entry["path"] for entry in self._entries(prefix))

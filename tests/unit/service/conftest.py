@@ -13,6 +13,7 @@ from service.idempotency import IdempotencyKeys
 from service.keys import KeyStore
 from service.limits import NO_LIMITS, Allowance, Limits
 from service.quotas import Quotas
+from service.repeats import Repeats
 from service.webhooks import Webhooks
 from sr_models.aliases import ALIASES_FILE
 from sr_models.manifest import CheckpointFolder, Manifest, Score
@@ -64,7 +65,14 @@ class World:
         return str(response.json()["id"])
 
 
-def publish(folder: Path, family: str, scale: int, version: int = 1, psnr_db: float = 30.0) -> None:
+def publish(
+    folder: Path,
+    family: str,
+    scale: int,
+    version: int = 1,
+    psnr_db: float = 30.0,
+    weights_sha256: str = "ab" * 32,
+) -> None:
     """Put a manifest (the gateway reads no weights) into a checkpoint folder."""
     manifest = Manifest(
         family=family,
@@ -73,7 +81,7 @@ def publish(folder: Path, family: str, scale: int, version: int = 1, psnr_db: fl
         architecture=family,
         hyperparameters={},
         colour="luma",
-        weights_sha256="ab" * 32,
+        weights_sha256=weights_sha256,
         weights_bytes=100_000,
         receptive_radius_px=4,
         halo_px=4,
@@ -98,6 +106,7 @@ def client_with(world: World, webhooks: Webhooks) -> httpx.AsyncClient:
         Quotas(world.redis, world.queue),
         AuthMode.AUTO,
         IdempotencyKeys(world.redis, world.queue),
+        Repeats(world.redis, world.queue, world.blobs, retention_s=600),
         webhooks,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
@@ -128,6 +137,7 @@ async def world(tmp_path: Path, valkey: Redis) -> AsyncIterator[World]:
         Quotas(valkey, queue),
         AuthMode.AUTO,
         IdempotencyKeys(valkey, queue),
+        Repeats(valkey, queue, blobs, retention_s=600),
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://gateway.test"

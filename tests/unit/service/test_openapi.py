@@ -91,7 +91,7 @@ async def test_the_options_are_documented_for_form_and_query(document: dict[str,
     form = upscale["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"image", *options}
     named = {(parameter["in"], parameter["name"].lower()) for parameter in upscale["parameters"]}
-    headers = {("header", "idempotency-key"), ("header", "prefer")}
+    headers = {("header", "idempotency-key"), ("header", "prefer"), ("header", "cache-control")}
     assert named == {("query", option) for option in options} | headers
 
 
