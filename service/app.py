@@ -20,6 +20,7 @@ from service.errors import (
 from service.health import health_router
 from service.idempotency import IdempotencyKeys
 from service.intake import Intake
+from service.job_list import job_list_router
 from service.jobs import jobs_router
 from service.keys import KeyStore
 from service.limits import Limits
@@ -153,6 +154,7 @@ def build_app(
     install_problem_handlers(app)
     intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
     app.include_router(upscale_router(intake, WaitingRoom(queue), limits))
+    app.include_router(job_list_router(queue))
     app.include_router(jobs_router(queue, blobs))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))

@@ -214,6 +214,12 @@ RESULT_ERASED = ErrorKind(
     "The result is gone",
     "The job was canceled or its pictures were erased: send the picture again.",
 )
+RANGE_NOT_SATISFIABLE = ErrorKind(
+    "range_not_satisfiable",
+    416,
+    "The range begins behind the end of the result",
+    "Content-Range says how many bytes there are.",
+)
 QUEUE_FULL = ErrorKind(
     "queue_full",
     503,
@@ -285,6 +291,7 @@ ERROR_KINDS = (
     JOB_NOT_FOUND,
     JOB_NOT_FINISHED,
     RESULT_ERASED,
+    RANGE_NOT_SATISFIABLE,
     QUEUE_FULL,
     QUEUE_UNAVAILABLE,
     STORAGE_UNAVAILABLE,

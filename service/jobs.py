@@ -7,15 +7,18 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.auth import Caller, CallerOf
+from service.byte_ranges import RangeNotSatisfiableError, wanted_range
 from service.errors import (
     JOB_NOT_FINISHED,
     JOB_NOT_FOUND,
     QUEUE_UNAVAILABLE,
+    RANGE_NOT_SATISFIABLE,
     RESULT_ERASED,
     STORAGE_UNAVAILABLE,
     ErrorKind,
     ProblemError,
 )
+from service.etags import has_already, strong_etag, weak_etag
 from service.filenames import content_disposition, result_filename
 from service.problems import problem_responses
 from service.schemas import Job
@@ -27,9 +30,11 @@ from worker.contract.queue import JobQueue
 POLL_AFTER_S = 1
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
+IfNoneMatch = Annotated[str | None, Header(include_in_schema=False)]
+
 FAILED_EXAMPLE = ErrorKind("picture_damaged", 409, "The job failed", "The picture cannot be decoded.")
 CACHE_HEADERS = {
-    "ETag": {"description": "The result's SHA-256.", "schema": {"type": "string"}},
+    "ETag": {"description": "For `If-None-Match`; of a result its SHA-256.", "schema": {"type": "string"}},
     "Cache-Control": {"description": "Ask again each time: it may be erased.", "schema": {"type": "string"}},
 }
 
@@ -42,15 +47,28 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         "",
         operation_id="getJob",
         summary="How a job stands",
-        responses=problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE),
+        response_model=Job,
+        responses={
+            304: {"description": "It stands as before.", "headers": CACHE_HEADERS},
+            **problem_responses(JOB_NOT_FOUND, QUEUE_UNAVAILABLE),
+        },
     )
-    def get_job(job_id: str, caller: CallerOf, request: Request, response: Response) -> Job:
-        """Poll this until `status` is final; `Retry-After` says when to come again."""
+    def get_job(
+        job_id: str, caller: CallerOf, request: Request, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """Poll this until `status` is final; `Retry-After` says when to come again, and `ETag` whether anything is new."""
         record = find_own(queue, caller, job_id)
-        response.headers["Cache-Control"] = "no-store"
+        body = (
+            Job.from_record(record, request.scope.get("root_path", ""))
+            .model_dump_json(by_alias=True)
+            .encode()
+        )
+        headers = {"ETag": weak_etag(body), "Cache-Control": "private, no-cache"}
         if not record.status.final:
-            response.headers["Retry-After"] = str(POLL_AFTER_S)
-        return Job.from_record(record, request.scope.get("root_path", ""))
+            headers["Retry-After"] = str(POLL_AFTER_S)
+        if has_already(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type="application/json")
 
     @router.get(
         "/result",
@@ -65,12 +83,23 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
                     f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in PictureFormat
                 },
             },
+            206: {
+                "description": "The part that `Range` asks for, a single range of bytes.",
+                "headers": {
+                    **CACHE_HEADERS,
+                    "Content-Range": {"description": "Which part.", "schema": {"type": "string"}},
+                },
+                "content": {
+                    f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in PictureFormat
+                },
+            },
             304: {"description": "Unchanged.", "headers": CACHE_HEADERS},
             **problem_responses(
                 JOB_NOT_FOUND,
                 JOB_NOT_FINISHED,
                 FAILED_EXAMPLE,
                 RESULT_ERASED,
+                RANGE_NOT_SATISFIABLE,
                 QUEUE_UNAVAILABLE,
                 STORAGE_UNAVAILABLE,
             ),
@@ -79,27 +108,46 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     def get_result(
         job_id: str,
         caller: CallerOf,
-        if_none_match: Annotated[str | None, Header(include_in_schema=False)] = None,
+        if_none_match: IfNoneMatch = None,
+        byte_range: Annotated[str | None, Header(alias="Range", include_in_schema=False)] = None,
+        if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Response:
         """The picture itself, once the job has succeeded. A failed job answers with the failure's own code."""
         record = find_own(queue, caller, job_id)
         result = _result(record)
-        headers = {"ETag": f'"{result.sha256}"', "Cache-Control": "private, no-cache"}
-        if if_none_match is not None and _matches(if_none_match, result.sha256):
+        etag = strong_etag(result.sha256)
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Accept-Ranges": "bytes"}
+        if has_already(if_none_match, etag):
             return Response(status_code=304, headers=headers)
+        size_bytes = result.size_bytes
         try:
-            blob = blobs.stream(record.job.result_key)
+            part = wanted_range(byte_range, if_range, etag, size_bytes)
+            blob = blobs.stream(record.job.result_key, part)
+        except RangeNotSatisfiableError as error:
+            raise ProblemError(
+                RANGE_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{size_bytes}"}
+            ) from error
         except BlobMissingError as error:
             raise ProblemError(RESULT_ERASED) from error
+        if part is not None:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size_bytes}"
         suffix = record.job.output_format.suffix
         headers |= {
-            "Content-Length": str(blob.size_bytes),
+            "Content-Length": str(blob.size_bytes if part is None else len(part)),
             "Content-Disposition": content_disposition(
                 result_filename(record.job.input.filename, record.job.scale, suffix)
             ),
             "X-Content-Type-Options": "nosniff",
         }
-        return StreamingResponse(blob.chunks, headers=headers, media_type=result.media_type)
+        return StreamingResponse(
+            blob.chunks,
+            status_code=200 if part is None else 206,
+            headers=headers,
+            media_type=result.media_type,
+        )
+
+    # Starlette leaves the body out, and FastAPI would give both the same operation id.
+    router.add_api_route("/result", get_result, methods=["HEAD"], include_in_schema=False)
 
     @router.delete(
         "",
@@ -148,9 +196,3 @@ def _result(record: JobRecord) -> JobResult:
     if record.result is None:
         raise ProblemError(JOB_NOT_FINISHED, f"The job is {record.status}. {JOB_NOT_FINISHED.fix}")
     return record.result
-
-
-def _matches(if_none_match: str, sha256: str) -> bool:
-    """By RFC 9110's weak comparison, which is the one for If-None-Match."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return "*" in tags or f'"{sha256}"' in tags

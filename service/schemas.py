@@ -333,6 +333,15 @@ class Job(WireModel):
         )
 
 
+class JobList(WireModel):
+    """A page of jobs."""
+
+    jobs: list[Job]
+    """The newest first."""
+    next: str | None = None
+    """Where the next page is; null on the last."""
+
+
 def job_path(job_id: str, root_path: str) -> str:
     """Where a job lies."""
     return f"{root_path}/jobs/{job_id}"

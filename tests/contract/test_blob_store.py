@@ -161,3 +161,14 @@ def test_a_copy_outlives_what_it_was_made_of(blobs: BlobStore) -> None:
     with pytest.raises(BlobMissingError):
         blobs.copy("jobs/a/result", "jobs/c/result")
     assert blobs.keys("jobs/c/") == []
+
+
+@pytest.mark.parametrize(
+    "part", [range(1), range(3, 7), range(2_000_000, 3_000_000), range(2_999_999, 3_000_000)]
+)
+def test_a_part_is_streamed(blobs: BlobStore, part: range) -> None:
+    content = os.urandom(3_000_000)
+    blobs.put("jobs/a/result", content)
+    stream = blobs.stream("jobs/a/result", part)
+    assert b"".join(stream.chunks) == content[part.start : part.stop]
+    assert stream.size_bytes == len(content)

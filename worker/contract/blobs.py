@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta  # exists for type checkers only
+    from obstore import GetOptions, ObjectMeta  # exist for type checkers only
 
 STREAM_CHUNK_BYTES = 1 << 20
 
@@ -44,9 +44,10 @@ def _said(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class BlobStream:
-    """A blob's size and its bytes in pieces."""
+    """A blob's size and its bytes, or those of a part of it, in pieces."""
 
     size_bytes: int
+    """Of the whole."""
     chunks: Iterator[bytes]
 
 
@@ -94,10 +95,11 @@ class BlobStore:
         except STORE_ERRORS as error:
             raise BlobStoreError(f"reading {key}: {_said(error)}") from error
 
-    def stream(self, key: str) -> BlobStream:
-        """The blob in pieces, for a response. Raises BlobMissingError or BlobStoreError."""
+    def stream(self, key: str, part: range | None = None) -> BlobStream:
+        """The blob, or a part of it that is not empty, in pieces, for a response. Raises BlobMissingError or BlobStoreError."""
+        options: GetOptions = {} if part is None else {"range": (part.start, part.stop)}
         try:
-            found = obstore.get(self._store, key)
+            found = obstore.get(self._store, key, options=options)
             chunks = found.stream(min_chunk_size=STREAM_CHUNK_BYTES)
             return BlobStream(found.meta["size"], (bytes(chunk) for chunk in chunks))
         except NOTHING_THERE as error:

@@ -59,6 +59,13 @@ async def result_erased(world: World) -> httpx.Response:
     return await world.client.get(f"/jobs/{job_id}/result")
 
 
+async def range_not_satisfiable(world: World) -> httpx.Response:
+    job_id = await world.accepted()
+    world.worker.succeed(job_id, sample_result())
+    url = f"/jobs/{job_id}/result"
+    return await world.client.get(url, headers={"Range": "bytes=99999999-"})
+
+
 async def job_not_finished(world: World) -> httpx.Response:
     return await world.client.get(f"/jobs/{await world.accepted()}/result")
 
@@ -170,6 +177,7 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "job_not_found": lambda world: world.client.get("/jobs/nobody"),
     "job_not_finished": job_not_finished,
     "result_erased": result_erased,
+    "range_not_satisfiable": range_not_satisfiable,
     "queue_full": queue_full,
     "queue_unavailable": queue_unavailable,
     "storage_unavailable": storage_unavailable,

@@ -28,7 +28,7 @@ async def test_a_job_from_queue_to_result(world: World) -> None:
     waiting = await world.client.get(f"/jobs/{job_id}")
     assert waiting.status_code == 200
     assert (waiting.json()["status"], waiting.json()["started_at"]) == ("queued", None)
-    assert (waiting.headers["retry-after"], waiting.headers["cache-control"]) == ("1", "no-store")
+    assert (waiting.headers["retry-after"], waiting.headers["cache-control"]) == ("1", "private, no-cache")
 
     world.worker.start(job_id)
     world.worker.report(job_id, 0.25)
@@ -148,3 +148,67 @@ async def test_a_job_that_ends_while_it_is_being_deleted_is_deleted(
     monkeypatch.setattr(world.queue, "cancel", lambda job_id: world.worker.succeed(job_id, sample_result()))
     assert (await world.client.delete(f"/jobs/{job_id}")).status_code == 204
     assert (await world.client.get(f"/jobs/{job_id}")).status_code == 404
+
+
+async def test_a_job_that_stands_as_before_is_not_sent_again(world: World) -> None:
+    job_id = await world.accepted()
+    first = await world.client.get(f"/jobs/{job_id}")
+    seen = {"If-None-Match": first.headers["etag"]}
+    again = await world.client.get(f"/jobs/{job_id}", headers=seen)
+    assert (again.status_code, again.content) == (304, b"")
+    assert (again.headers["etag"], again.headers["retry-after"]) == (first.headers["etag"], "1")
+    world.worker.start(job_id)
+    world.worker.report(job_id, 0.5)
+    assert (await world.client.get(f"/jobs/{job_id}", headers=seen)).json()["progress"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-0", range(1)),
+        ("bytes=4-", range(4, 20)),
+        ("bytes=-3", range(17, 20)),
+        ("bytes=4-99", range(4, 20)),
+    ],
+)
+async def test_a_part_of_a_result(world: World, asked: str, part: range) -> None:
+    url = f"/jobs/{await succeeded(world)}/result"
+    etag = (await world.client.get(url)).headers["etag"]
+    for headers in ({"Range": asked}, {"Range": asked, "If-Range": etag}):
+        response = await world.client.get(url, headers=headers)
+        assert (response.status_code, response.content) == (206, RESULT[part.start : part.stop])
+        assert response.headers["content-range"] == f"bytes {part.start}-{part.stop - 1}/{len(RESULT)}"
+        assert response.headers["content-length"] == str(len(part))
+        assert response.headers["etag"] == etag
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=0-1,4-5"},
+        {"Range": "bytes=5-4"},
+        {"Range": "bytes=-"},
+        {"Range": "lines=1-2"},
+        {"Range": "bytes=0-1", "If-Range": '"another"'},
+        {"Range": "bytes=0-1", "If-Range": "Wed, 21 Oct 2015 07:28:00 GMT"},
+    ],
+)
+async def test_what_is_no_part_gets_the_whole(world: World, headers: dict[str, str]) -> None:
+    response = await world.client.get(f"/jobs/{await succeeded(world)}/result", headers=headers)
+    assert (response.status_code, response.content) == (200, RESULT)
+    assert response.headers["accept-ranges"] == "bytes"
+
+
+@pytest.mark.parametrize("asked", ["bytes=20-", "bytes=20-30", "bytes=-0", "bytes=9999999999999999999-"])
+async def test_a_part_behind_the_end(world: World, asked: str) -> None:
+    response = await world.client.get(f"/jobs/{await succeeded(world)}/result", headers={"Range": asked})
+    assert (response.status_code, response.json()["code"]) == (416, "range_not_satisfiable")
+    assert response.headers["content-range"] == f"bytes */{len(RESULT)}"
+
+
+async def test_a_result_can_be_asked_about(world: World) -> None:
+    url = f"/jobs/{await succeeded(world)}/result"
+    whole = await world.client.get(url)
+    head = await world.client.head(url)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(RESULT)))
+    assert dict(head.headers) == dict(whole.headers)

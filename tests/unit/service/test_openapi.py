@@ -76,6 +76,7 @@ async def test_operations_have_ids_tags_and_summaries(document: dict[str, Any]) 
         "getJob",
         "getResult",
         "healthz",
+        "listJobs",
         "listModels",
         "metrics",
         "readyz",
