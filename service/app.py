@@ -17,6 +17,7 @@ from service.errors import (
     QUEUE_UNAVAILABLE,
     TOO_MANY_REQUESTS,
 )
+from service.events import events_router
 from service.health import health_router
 from service.idempotency import IdempotencyKeys
 from service.intake import Intake
@@ -156,6 +157,7 @@ def build_app(
     app.include_router(upscale_router(intake, WaitingRoom(queue), limits))
     app.include_router(job_list_router(queue))
     app.include_router(jobs_router(queue, blobs))
+    app.include_router(events_router(queue))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))
     app.include_router(metrics_router(metrics))

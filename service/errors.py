@@ -220,6 +220,13 @@ RANGE_NOT_SATISFIABLE = ErrorKind(
     "The range begins behind the end of the result",
     "Content-Range says how many bytes there are.",
 )
+TOO_MANY_STREAMS = ErrorKind(
+    "too_many_streams",
+    503,
+    "Too many listen to their jobs",
+    "Poll the job, or come again later.",
+    retry_after_s=5,
+)
 QUEUE_FULL = ErrorKind(
     "queue_full",
     503,
@@ -292,6 +299,7 @@ ERROR_KINDS = (
     JOB_NOT_FINISHED,
     RESULT_ERASED,
     RANGE_NOT_SATISFIABLE,
+    TOO_MANY_STREAMS,
     QUEUE_FULL,
     QUEUE_UNAVAILABLE,
     STORAGE_UNAVAILABLE,

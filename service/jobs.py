@@ -41,7 +41,7 @@ CACHE_HEADERS = {
 
 def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads."""
-    router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(_log_job)])
+    router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(log_job)])
 
     @router.get(
         "",
@@ -172,8 +172,8 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     return router
 
 
-async def _log_job(job_id: str) -> None:
-    """Async, so that it runs in the request's own context, where its line in the access log is written."""
+async def log_job(job_id: str) -> None:
+    """Name the job in the log's lines. Async, so that it runs in the request's own context, where the access log's is written."""
     if JOB_ID.fullmatch(job_id):
         note_job(job_id)
 

@@ -66,6 +66,13 @@ async def range_not_satisfiable(world: World) -> httpx.Response:
     return await world.client.get(url, headers={"Range": "bytes=99999999-"})
 
 
+async def too_many_streams(world: World) -> httpx.Response:
+    job_id = await world.accepted()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("service.events.MOST_STREAMS", 0)
+        return await world.client.get(f"/jobs/{job_id}/events")
+
+
 async def job_not_finished(world: World) -> httpx.Response:
     return await world.client.get(f"/jobs/{await world.accepted()}/result")
 
@@ -178,6 +185,7 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "job_not_finished": job_not_finished,
     "result_erased": result_erased,
     "range_not_satisfiable": range_not_satisfiable,
+    "too_many_streams": too_many_streams,
     "queue_full": queue_full,
     "queue_unavailable": queue_unavailable,
     "storage_unavailable": storage_unavailable,

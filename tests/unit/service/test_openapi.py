@@ -74,6 +74,7 @@ async def test_operations_have_ids_tags_and_summaries(document: dict[str, Any]) 
     assert sorted(ids) == [
         "deleteJob",
         "getJob",
+        "getJobEvents",
         "getResult",
         "healthz",
         "listJobs",
