@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from redis import Redis
 
+from service.admission import Admission
 from service.auth import AuthMode, Gate, caller_of, log_who_may_call
 from service.courier import Courier
 from service.errors import (
@@ -154,7 +155,8 @@ def build_app(
     app.state.gate = Gate(keys, auth, quotas.count_request)
     install_problem_handlers(app)
     intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
-    app.include_router(upscale_router(intake, WaitingRoom(queue), limits))
+    admission = Admission(queue, quotas, idempotency, limits)
+    app.include_router(upscale_router(admission, intake, WaitingRoom(queue), limits))
     app.include_router(job_list_router(queue))
     app.include_router(jobs_router(queue, blobs))
     app.include_router(events_router(queue))

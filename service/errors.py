@@ -113,6 +113,12 @@ UPLOAD_TIMED_OUT = ErrorKind(
     "The upload stood still",
     "No byte of the body came for too long: send it again.",
 )
+UPLOAD_TOO_SLOW = ErrorKind(
+    "upload_too_slow",
+    408,
+    "The upload comes too slowly",
+    "Send it again over a faster connection, or send a smaller file.",
+)
 UNKNOWN_MODEL = ErrorKind(
     "unknown_model",
     400,
@@ -230,9 +236,16 @@ TOO_MANY_STREAMS = ErrorKind(
 QUEUE_FULL = ErrorKind(
     "queue_full",
     503,
-    "Too many jobs wait",
+    "Too much waits in the queue",
     "Nothing was accepted: send the picture again later.",
     retry_after_s=30,
+)
+TOO_MANY_UPLOADS = ErrorKind(
+    "too_many_uploads",
+    503,
+    "Too many uploads are under way",
+    "Nothing was accepted: send the picture again in a moment. Whoever runs the service: start another gateway, or set ENLARGER_MAX_UPLOADS.",
+    retry_after_s=1,
 )
 QUEUE_UNAVAILABLE = ErrorKind(
     "queue_unavailable",
@@ -282,6 +295,7 @@ ERROR_KINDS = (
     TOO_MANY_PIXELS,
     RESULT_TOO_LARGE,
     UPLOAD_TIMED_OUT,
+    UPLOAD_TOO_SLOW,
     UNKNOWN_MODEL,
     SCALE_NOT_AVAILABLE,
     IDEMPOTENCY_KEY_REUSED,
@@ -301,6 +315,7 @@ ERROR_KINDS = (
     RANGE_NOT_SATISFIABLE,
     TOO_MANY_STREAMS,
     QUEUE_FULL,
+    TOO_MANY_UPLOADS,
     QUEUE_UNAVAILABLE,
     STORAGE_UNAVAILABLE,
     MODELS_UNAVAILABLE,

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from service.auth import Caller
-from service.errors import QUEUE_FULL, SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
+from service.errors import SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
 from service.idempotency import IdempotencyKeys
 from service.limits import Limits
 from service.pictures import check_result_fits, inspect
@@ -57,17 +57,6 @@ class Intake:
         self._webhooks = webhooks
         self._idempotency = idempotency
         self._repeats = repeats
-
-    def admit(self, caller: Caller, idempotency_key: str | None = None) -> None:
-        """Raises ProblemError if too many jobs wait, the caller's or all. Asked before the upload is received.
-
-        A request that was sent before is let in, so that it hears what became of it.
-        """
-        if self._idempotency.known(caller.id, idempotency_key):
-            return
-        self._quotas.check_room(caller)
-        if self._queue.waiting() >= self._limits.max_queued_jobs:
-            raise ProblemError(QUEUE_FULL)
 
     def accept(
         self,

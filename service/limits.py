@@ -20,8 +20,16 @@ class Limits:
     """Width times height of its result."""
     max_queued_jobs: int = 1000
     """Jobs that wait for a worker; more are refused."""
+    max_queued_pixels: int = 2_000_000_000
+    """Their work in input pixels, an ensemble's eight times."""
+    max_queue_age_s: float = 3600.0
+    """How long the first interactive job may have waited."""
+    max_uploads: int = 256
+    """Uploads that one gateway receives at once."""
     upload_idle_timeout_s: float = 30.0
     """How long an upload may stand still."""
+    min_upload_bytes_per_s: int = 1024
+    """How fast an upload has to come on average, once it is half a minute old."""
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,9 @@ class QueueCollector(Collector):
         waiting = GaugeMetricFamily(
             "enlarger_queue_waiting_jobs", "Jobs that wait for a worker", labels=["priority"]
         )
+        waiting_px = GaugeMetricFamily(
+            "enlarger_queue_waiting_pixels", "What those jobs ask of a device, an ensemble eight times"
+        )
         oldest_s = GaugeMetricFamily(
             "enlarger_queue_oldest_seconds",
             "How long the first in line has waited; 0 where none waits",
@@ -63,11 +66,12 @@ class QueueCollector(Collector):
             up.add_metric([], 1)
             processing.add_metric([], statistics.processing)
             workers.add_metric([], live)
+            waiting_px.add_metric([], statistics.waiting_px)
             webhooks.add_metric([], statistics.webhooks)
             for priority in Priority:
                 waiting.add_metric([priority], statistics.waiting.get(priority, 0))
                 oldest_s.add_metric([priority], statistics.oldest_waiting_s.get(priority, 0.0))
-        yield from (up, waiting, oldest_s, processing, workers, webhooks)
+        yield from (up, waiting, waiting_px, oldest_s, processing, workers, webhooks)
 
 
 class GatewayMetrics:

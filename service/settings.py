@@ -62,8 +62,16 @@ class Settings(BaseSettings):
     """Width times height of a result; 200 million are 600 MB in the worker's memory before encoding."""
     max_queued_jobs: PositiveInt = Limits.max_queued_jobs
     """Jobs that wait for a worker: beyond that a client hears at once that it must come back later."""
+    max_queued_pixels: PositiveInt = Limits.max_queued_pixels
+    """The same for the input pixels of those jobs, an ensemble's eight times: a thousand of the largest pictures are 50 000 megapixels."""
+    max_queue_age_s: PositiveFloat = Limits.max_queue_age_s
+    """The same for the seconds that the first interactive job has waited: where no worker takes it, another would wait as long."""
+    max_uploads: PositiveInt = Limits.max_uploads
+    """Uploads that one gateway receives at once, each with up to 1 MiB in memory and the rest in a temporary file (TMPDIR)."""
     upload_idle_timeout_s: PositiveFloat = Limits.upload_idle_timeout_s
     """Seconds that an upload may stand still, so that half-open connections do not pile up."""
+    min_upload_bytes_per_s: PositiveInt = Limits.min_upload_bytes_per_s
+    """Bytes a second that an upload has to bring on average, once it is half a minute old: a byte now and then does not keep it alive."""
     job_timeout_s: PositiveInt = 3600
     """Seconds that a job may run before it is given up."""
     retention_s: PositiveInt = 24 * 3600
@@ -91,7 +99,11 @@ class Settings(BaseSettings):
             max_input_pixels=self.max_input_pixels,
             max_output_pixels=self.max_output_pixels,
             max_queued_jobs=self.max_queued_jobs,
+            max_queued_pixels=self.max_queued_pixels,
+            max_queue_age_s=self.max_queue_age_s,
+            max_uploads=self.max_uploads,
             upload_idle_timeout_s=self.upload_idle_timeout_s,
+            min_upload_bytes_per_s=self.min_upload_bytes_per_s,
         )
 
     @property

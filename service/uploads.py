@@ -7,6 +7,7 @@ could say that the queue is full.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from service.errors import (
     UNSUPPORTED_MEDIA_TYPE,
     UPLOAD_TIMED_OUT,
     UPLOAD_TOO_LARGE,
+    UPLOAD_TOO_SLOW,
     ProblemError,
 )
 from service.filenames import safe_filename
+from service.limits import Limits
 from service.problems import invalid_request
 from service.schemas import FieldError
 
@@ -36,6 +39,10 @@ MAX_FILES = 8
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 4096
 SPOOL_BYTES = MultiPartParser.spool_max_size
+SLOW_START_S = 30.0
+"""How old an upload is before its speed counts: connections begin slowly, and a small picture has come by then."""
+LET_GO = {"Connection": "close"}
+"""The rest of a slow body would otherwise be awaited before the connection ends."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,13 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, *, max_bytes: int, idle_timeout_s: float) -> AsyncIterator[Upload]:
+async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
     """The upload, while the context lasts. Raises ProblemError."""
+    max_bytes = limits.max_upload_bytes
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     pairs = [(name, value) for name, value in request.query_params.multi_items() if value]
     if media_type == "multipart/form-data":
-        async with aclosing(
-            _body(request, max_bytes + FORM_ALLOWANCE_BYTES, max_bytes, idle_timeout_s)
-        ) as body:
+        async with aclosing(_body(request, max_bytes + FORM_ALLOWANCE_BYTES, limits)) as body:
             form = await _parsed(request, body)
         try:
             image, fields = _split(form)
@@ -73,7 +79,7 @@ async def received(request: Request, *, max_bytes: int, idle_timeout_s: float) -
             picture = cast(BinaryIO, spool)
             # Writes in a thread once the file is on the disk.
             writer = UploadFile(picture, size=0)
-            async with aclosing(_body(request, max_bytes, max_bytes, idle_timeout_s)) as body:
+            async with aclosing(_body(request, max_bytes, limits)) as body:
                 async for chunk in body:
                     await writer.write(chunk)
             yield Upload(picture, "", options)
@@ -81,28 +87,29 @@ async def received(request: Request, *, max_bytes: int, idle_timeout_s: float) -
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE)
 
 
-async def _body(
-    request: Request, limit_bytes: int, max_bytes: int, idle_timeout_s: float
-) -> AsyncGenerator[bytes, None]:
+async def _body(request: Request, limit_bytes: int, limits: Limits) -> AsyncGenerator[bytes, None]:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_large(max_bytes)
+        raise _too_large(limits.max_upload_bytes)
     so_far_bytes = 0
+    began_s = time.monotonic()
     async with aclosing(request.stream()) as stream:
         while True:
             try:
-                async with asyncio.timeout(idle_timeout_s):
+                async with asyncio.timeout(limits.upload_idle_timeout_s):
                     chunk = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
-                # The rest of the body would otherwise be awaited before the connection ends.
-                raise ProblemError(UPLOAD_TIMED_OUT, headers={"Connection": "close"}) from error
+                raise ProblemError(UPLOAD_TIMED_OUT, headers=LET_GO) from error
             except ClientDisconnect as error:
                 raise ProblemError(MALFORMED_BODY, "The connection ended before the body did.") from error
             so_far_bytes += len(chunk)
             if so_far_bytes > limit_bytes:
-                raise _too_large(max_bytes)
+                raise _too_large(limits.max_upload_bytes)
+            age_s = time.monotonic() - began_s
+            if age_s > SLOW_START_S and so_far_bytes < limits.min_upload_bytes_per_s * age_s:
+                raise ProblemError(UPLOAD_TOO_SLOW, headers=LET_GO)
             yield chunk
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 
+from service.admission import Admission
 from service.auth import CallerOf
 from service.errors import (
     EMPTY_IMAGE,
@@ -26,11 +27,13 @@ from service.errors import (
     STORAGE_UNAVAILABLE,
     TOO_MANY_OWN_JOBS,
     TOO_MANY_PIXELS,
+    TOO_MANY_UPLOADS,
     UNKNOWN_MODEL,
     UNSUPPORTED_IMAGE,
     UNSUPPORTED_MEDIA_TYPE,
     UPLOAD_TIMED_OUT,
     UPLOAD_TOO_LARGE,
+    UPLOAD_TOO_SLOW,
     WEBHOOK_URL_REFUSED,
     WEBHOOKS_OFF,
 )
@@ -71,7 +74,9 @@ REPLAYED = {
 }
 
 
-def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) -> APIRouter:
+def upscale_router(
+    admission: Admission, intake: Intake, waiting_room: WaitingRoom, limits: Limits
+) -> APIRouter:
     """The route that accepts pictures."""
     router = APIRouter(tags=["jobs"])
 
@@ -115,6 +120,7 @@ def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) ->
                 TOO_MANY_PIXELS,
                 RESULT_TOO_LARGE,
                 UPLOAD_TIMED_OUT,
+                UPLOAD_TOO_SLOW,
                 UNKNOWN_MODEL,
                 SCALE_NOT_AVAILABLE,
                 IDEMPOTENCY_KEY_REUSED,
@@ -124,6 +130,7 @@ def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) ->
                 WEBHOOKS_OFF,
                 WEBHOOK_URL_REFUSED,
                 QUEUE_FULL,
+                TOO_MANY_UPLOADS,
                 QUEUE_UNAVAILABLE,
                 STORAGE_UNAVAILABLE,
                 MODELS_UNAVAILABLE,
@@ -144,10 +151,7 @@ def upscale_router(intake: Intake, waiting_room: WaitingRoom, limits: Limits) ->
         Options are fields of the form or parameters of the query. The result keeps transparency (in a JPEG it
         becomes white), colour profile and EXIF, turned upright; 16 bits a sample are reduced to 8.
         """
-        await run_in_threadpool(intake.admit, caller, idempotency_key)
-        async with received(
-            request, max_bytes=limits.max_upload_bytes, idle_timeout_s=limits.upload_idle_timeout_s
-        ) as upload:
+        async with admission.admitted(caller, idempotency_key), received(request, limits) as upload:
             accepted = await run_in_threadpool(
                 intake.accept,
                 caller,

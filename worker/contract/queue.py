@@ -385,8 +385,10 @@ class JobQueue:
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""
-        with redis_errors_translated():
-            return sum(int(queue.count) for queue in self._queues.values())
+        with redis_errors_translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for queue in self._queues.values():
+                pipeline.llen(queue.key)
+            return sum(pipeline.execute())
 
     def waiting_of(self, owner: str) -> int:
         """How many of the owner's jobs wait for a worker."""

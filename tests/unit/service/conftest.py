@@ -14,7 +14,7 @@ from service.keys import KeyStore
 from service.limits import NO_LIMITS, Allowance, Limits
 from service.quotas import Quotas
 from service.repeats import Repeats
-from service.webhooks import Webhooks
+from service.webhooks import NO_WEBHOOKS, Webhooks
 from sr_models.aliases import ALIASES_FILE
 from sr_models.manifest import CheckpointFolder, Manifest, Score
 from tests.hand_cranked_worker import HandCrankedWorker
@@ -28,6 +28,7 @@ LIMITS = Limits(
     max_input_pixels=1_000_000,
     max_output_pixels=6_000_000,
     max_queued_jobs=3,
+    max_uploads=16,
     upload_idle_timeout_s=0.3,
 )
 
@@ -94,14 +95,14 @@ def publish(
     (path / "manifest.json").write_text(manifest.to_json())
 
 
-def client_with(world: World, webhooks: Webhooks) -> httpx.AsyncClient:
-    """A client of a gateway on the world's parts that sends webhooks."""
+def client_with(world: World, webhooks: Webhooks = NO_WEBHOOKS, limits: Limits = LIMITS) -> httpx.AsyncClient:
+    """A client of another gateway on the world's parts."""
     app = build_app(
         world.queue,
         world.blobs,
         world.fleet,
         CheckpointFolder(world.checkpoints),
-        LIMITS,
+        limits,
         KeyStore(world.redis),
         Quotas(world.redis, world.queue),
         AuthMode.AUTO,

@@ -1,6 +1,7 @@
 """Every code of the table is provoked as a client would meet it, and documented."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ from tests.courier_thread import WEBHOOKS
 from tests.samples import sample_result
 from tests.unit.service.conftest import LIMITS, World, client_with
 from tests.unit.service.pictures import animated, encoded, flat_png
+from tests.unit.service.slow_uploads import slow_upload, trickling
 from worker.contract.blobs import BlobMissingError, BlobStoreError
 from worker.contract.queue import WORKER_LOST, QueueUnavailableError
 from worker.errors import CanceledError, JobError
@@ -137,6 +139,17 @@ async def upload_timed_out(world: World) -> httpx.Response:
     return await world.client.post("/upscale", content=stalled(), headers={"Content-Type": "image/png"})
 
 
+async def upload_too_slow(world: World) -> httpx.Response:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("service.uploads.SLOW_START_S", 0.05)
+        return await world.client.post("/upscale", content=trickling(), headers={"Content-Type": "image/png"})
+
+
+async def too_many_uploads(world: World) -> httpx.Response:
+    async with client_with(world, limits=replace(LIMITS, max_uploads=1)) as client, slow_upload(client):
+        return await client.post("/upscale", files={"image": PICTURE})
+
+
 async def webhook_url_refused(world: World) -> httpx.Response:
     async with client_with(world, WEBHOOKS) as client:
         files, options = {"image": encoded("PNG")}, {"webhook_url": "http://10.0.0.1/secret"}
@@ -168,6 +181,8 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "too_many_pixels": lambda world: world.post(picture=flat_png(1001, 1000)),
     "result_too_large": lambda world: world.post(picture=encoded("WEBP", 5000, 4)),
     "upload_timed_out": upload_timed_out,
+    "upload_too_slow": upload_too_slow,
+    "too_many_uploads": too_many_uploads,
     "unknown_model": lambda world: world.post({"model": "nope"}),
     "scale_not_available": lambda world: world.post({"model": "srgan", "scale": "2"}),
     "api_key_missing": api_key_missing,

@@ -1,9 +1,12 @@
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.unit.service.conftest import LIMITS, World
 from tests.unit.service.pictures import encoded
+from tests.unit.service.slow_uploads import trickling
 
 pytestmark = pytest.mark.anyio
 
@@ -55,3 +58,26 @@ async def test_the_limit_counts_the_picture_and_not_its_form(world: World) -> No
         form = await world.post(picture=padded)
         raw = await world.client.post("/upscale", content=padded, headers={"Content-Type": "image/png"})
         assert form.json().get("code") == raw.json().get("code") == code
+
+
+async def test_a_slow_upload_is_ended_and_a_young_one_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        async for byte in trickling():
+            yield byte
+            if time.monotonic() - began_s > 0.2:
+                return
+
+    png = {"Content-Type": "image/png"}
+    for slow_start_s, code in ((60.0, "unsupported_image"), (0.1, "upload_too_slow")):
+        monkeypatch.setattr("service.uploads.SLOW_START_S", slow_start_s)
+        began_s = time.monotonic()
+        response = await world.client.post("/upscale", content=body(), headers=png)
+        assert response.json()["code"] == code
+    assert response.headers["connection"] == "close"
+
+
+async def test_a_fast_upload_may_be_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.uploads.SLOW_START_S", 0.0)
+    assert (await world.post(picture=encoded("PNG", 200, 200))).status_code == 202
