@@ -86,6 +86,7 @@ async def test_the_queue_is_told_as_it_stands(metered: World) -> None:
     assert told[at("queue_up")] == 1
     assert told[at("queue_waiting_jobs", "bulk")] == 2
     assert told[at("queue_waiting_jobs", "interactive")] == 0
+    assert told[at("queue_waiting_pixels")] == 2 * 40 * 30
     assert told[at("queue_oldest_seconds", "bulk")] == pytest.approx(500.0, abs=60.0)
     assert told[at("queue_oldest_seconds", "interactive")] == 0
     assert told[at("queue_processing_jobs")] == 1
