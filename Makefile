@@ -6,7 +6,7 @@ PYTHON ?= python3
 # for an NVIDIA GPU: make up TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: up test chaos check bench clean install
+.PHONY: up test chaos fuzz check bench clean install
 
 up: install
 	.venv/bin/enlarger up $(ARGS)
@@ -17,6 +17,10 @@ test: install
 # The chaos tests in full: ten times as many kills, a thousand mixed pictures. About half an hour.
 chaos: install
 	ENLARGER_CHAOS=full .venv/bin/pytest tests/chaos $(ARGS)
+
+# Thousands of requests, valid and not, and damaged pictures. About ten minutes.
+fuzz: install
+	ENLARGER_FUZZ=full .venv/bin/pytest tests/fuzz $(ARGS)
 
 check: install
 	.venv/bin/ruff check .

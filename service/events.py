@@ -25,7 +25,20 @@ MOST_STREAMS = 256
 """At once: each asks Redis a few times a second."""
 MEDIA_TYPE = "text/event-stream"
 
-EXAMPLE = 'id: 5b1f\nevent: job\ndata: {"id": "0f6a", "status": "processing", "progress": 0.25}\n\n'
+EVENT_SCHEMA = {
+    "type": "object",
+    "description": "One event, of which the stream has many.",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["job", "gone"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Job"},
+        },
+    },
+}
 
 
 class Streams:
@@ -86,7 +99,7 @@ def events_router(queue: JobQueue) -> APIRouter:
             200: {
                 "description": "Events named `job`, each with the whole job as GET /jobs/{id} has it; the last when it has ended. "
                 "One named `gone` if it is deleted meanwhile.",
-                "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
+                "content": {MEDIA_TYPE: {"schema": EVENT_SCHEMA}},
             },
             **problem_responses(JOB_NOT_FOUND, TOO_MANY_STREAMS, QUEUE_UNAVAILABLE),
         },
