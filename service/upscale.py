@@ -143,7 +143,7 @@ def upscale_router(
         request: Request,
         response: Response,
         idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
-        prefer: Annotated[list[str] | None, PREFER] = None,
+        prefer: Annotated[str | None, PREFER] = None,
         cache_control: Annotated[str | None, CACHE_CONTROL] = None,
     ) -> Job:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
@@ -164,7 +164,8 @@ def upscale_router(
         note_job(record.job.id)
         if accepted.replayed:
             response.headers["Idempotency-Replayed"] = "true"
-        seconds = wait_s(prefer or ())
+        # Documented as one text, since generators of clients refuse headers that are lists.
+        seconds = wait_s(request.headers.getlist("prefer")) if prefer else None
         waited = seconds is not None and await waiting_room.until_ended(request, record.job.id, seconds)
         if waited:
             record = waited
@@ -193,6 +194,7 @@ def _request_documentation() -> dict[str, Any]:
     picture = {
         "type": "string",
         "contentMediaType": "application/octet-stream",
+        "format": "binary",  # OpenAPI 3.0's word, by which generators of clients go
         "description": "The picture.",
     }
     form = {
@@ -207,7 +209,8 @@ def _request_documentation() -> dict[str, Any]:
                 "name": name,
                 "in": "query",
                 "required": False,
-                "schema": schema,
+                # A client that sends each default would send those of the form a second time.
+                "schema": {name: value for name, value in schema.items() if name != "default"},
                 "description": schema["description"],
             }
             for name, schema in options.items()
