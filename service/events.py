@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from service.auth import CallerOf
 from service.errors import JOB_NOT_FOUND, QUEUE_UNAVAILABLE, TOO_MANY_STREAMS, ProblemError
 from service.etags import weak_etag
-from service.jobs import find_own, log_job
+from service.jobs import find_own, job_now, log_job
 from service.problems import problem_responses
 from service.schemas import Job
 from worker.contract.queue import JobQueue, QueueUnavailableError
@@ -60,19 +60,19 @@ class Streams:
             spoke_s = time.monotonic()
             while True:
                 try:
-                    record = await run_in_threadpool(self._queue.find, job_id)
+                    job = await run_in_threadpool(self._look, job_id, root_path)
                 except QueueUnavailableError:  # it comes back; the job is not lost
                     event, final = "", False
                 else:
-                    if record is None:
+                    if job is None:
                         yield "event: gone\ndata: {}\n\n"
                         return
-                    data = Job.from_record(record, root_path).model_dump_json(by_alias=True)
+                    data = job.model_dump_json(by_alias=True)
                     event_id = weak_etag(data.encode())[3:-1]
                     event = (
                         "" if event_id == last_event_id else f"id: {event_id}\nevent: job\ndata: {data}\n\n"
                     )
-                    last_event_id, final = event_id, record.status.final
+                    last_event_id, final = event_id, job.status.final
                 if not event and time.monotonic() - spoke_s >= COMMENT_EVERY_S:
                     event = ": still here\n\n"
                 if event:
@@ -83,6 +83,10 @@ class Streams:
                 await asyncio.sleep(LOOK_EVERY_S)
         finally:
             self._open -= 1
+
+    def _look(self, job_id: str, root_path: str) -> Job | None:
+        record = self._queue.find(job_id)
+        return job_now(self._queue, record, root_path) if record else None
 
 
 def events_router(queue: JobQueue) -> APIRouter:

@@ -59,9 +59,7 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
         """Poll this until `status` is final; `Retry-After` says when to come again, and `ETag` whether anything is new."""
         record = find_own(queue, caller, job_id)
         body = (
-            Job.from_record(record, request.scope.get("root_path", ""))
-            .model_dump_json(by_alias=True)
-            .encode()
+            job_now(queue, record, request.scope.get("root_path", "")).model_dump_json(by_alias=True).encode()
         )
         headers = {"ETag": weak_etag(body), "Cache-Control": "private, no-cache"}
         if not record.status.final:
@@ -184,6 +182,12 @@ def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
     if record is None or record.job.owner != caller.id:
         raise ProblemError(JOB_NOT_FOUND)
     return record
+
+
+def job_now(queue: JobQueue, record: JobRecord, root_path: str) -> Job:
+    """The job with its place in line. Raises QueueUnavailableError."""
+    place = queue.place(record.job.id) if record.status is JobStatus.QUEUED else None
+    return Job.from_record(record, root_path, place)
 
 
 def _result(record: JobRecord) -> JobResult:

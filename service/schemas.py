@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
-from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Priority
+from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Place, Priority
 
 JOB_EXAMPLE: JsonDict = {
     "id": "0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
@@ -255,6 +255,8 @@ class Job(WireModel):
     """Unguessable: who knows it may read and delete the job."""
     status: JobStatus
     """The last three are final."""
+    position: int | None = None
+    """Where it stands in line, 1 for the next to be taken; null where it does not wait, or in a list of jobs."""
     progress: float = Field(ge=0, le=1)
     """The share of the work that is done."""
     model: str
@@ -283,7 +285,7 @@ class Job(WireModel):
     """Where to go from here."""
 
     @classmethod
-    def from_record(cls, record: JobRecord, root_path: str) -> Self:
+    def from_record(cls, record: JobRecord, root_path: str, place: Place | None = None) -> Self:
         """A record as clients see it; `root_path` is what a proxy in front puts before our paths."""
         job, made, failure = record.job, record.result, record.failure
         url = job_path(job.id, root_path)
@@ -310,6 +312,7 @@ class Job(WireModel):
         return cls(
             id=job.id,
             status=record.status,
+            position=place.position if place else None,
             progress=record.progress,
             model=job.model,
             scale=job.scale,

@@ -43,7 +43,7 @@ async def test_the_newest_come_first_page_by_page(world: World) -> None:
 
 
 async def test_each_is_as_it_is_by_itself(world: World) -> None:
-    job_id = await world.accepted()
+    (job_id,) = await ended(world, 1)
     listed = (await world.client.get("/jobs")).json()["jobs"]
     assert listed == [(await world.client.get(f"/jobs/{job_id}")).json()]
 

@@ -212,3 +212,18 @@ async def test_a_result_can_be_asked_about(world: World) -> None:
     head = await world.client.head(url)
     assert (head.status_code, head.headers["content-length"]) == (200, str(len(RESULT)))
     assert dict(head.headers) == dict(whole.headers)
+
+
+async def test_who_waits_hears_its_place_in_line(world: World) -> None:
+    bulk = await world.accepted({"priority": "bulk"})
+    first, second = await world.accepted(), await world.accepted()
+
+    async def positions() -> list[int | None]:
+        jobs = [(await world.client.get(f"/jobs/{job_id}")).json() for job_id in (first, second, bulk)]
+        return [job["position"] for job in jobs]
+
+    assert await positions() == [1, 2, 3]
+    world.worker.start(first)
+    assert await positions() == [None, 1, 2]
+    await world.client.delete(f"/jobs/{second}")
+    assert await positions() == [None, None, 1]
