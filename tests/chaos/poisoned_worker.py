@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from typing import Any
 
@@ -17,13 +18,18 @@ AGONY_S = 0.5
 and not started yet would be found only a minute after."""
 
 load_as_ever = PngImageFile.load
+doomed = threading.Event()
+"""The poison is being decoded."""
 
 
 def load(picture: PngImageFile) -> Any:
-    """Die of the poison, and decode everything else."""
+    """Die of the poison, and decode everything else: what comes beside the poison is not done before the end."""
     if picture.info.get("Comment") == POISON:
+        doomed.set()
         time.sleep(AGONY_S)
         os.kill(os.getpid(), signal.SIGSEGV)
+    if doomed.is_set():
+        time.sleep(2 * AGONY_S)
     return load_as_ever(picture)
 
 
