@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from service.auth import Caller
 from service.errors import QUEUE_FULL, TOO_MANY_UPLOADS, ProblemError
+from service.estimates import Estimates
 from service.idempotency import IdempotencyKeys
 from service.limits import Limits
 from service.quotas import MEGAPIXEL, Quotas
@@ -26,10 +27,18 @@ MEASURED_FOR_S = 1.0
 class Admission:
     """Lets uploads in while there is room for them, and for their jobs."""
 
-    def __init__(self, queue: JobQueue, quotas: Quotas, idempotency: IdempotencyKeys, limits: Limits) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        quotas: Quotas,
+        idempotency: IdempotencyKeys,
+        estimates: Estimates,
+        limits: Limits,
+    ) -> None:
         self._queue = queue
         self._quotas = quotas
         self._idempotency = idempotency
+        self._estimates = estimates
         self._limits = limits
         self._uploads = 0
         self._measured: tuple[float, QueueStatistics] | None = None
@@ -60,12 +69,12 @@ class Admission:
     def _check_queue(self) -> None:
         limits = self._limits
         if self._queue.waiting() >= limits.max_queued_jobs:
-            raise _full(f"{limits.max_queued_jobs} jobs wait")
+            raise self._full(f"{limits.max_queued_jobs} jobs wait")
         standing = self._standing()
-        if standing.waiting_px >= limits.max_queued_pixels:
-            raise _full(f"{limits.max_queued_pixels / MEGAPIXEL:.6g} megapixels wait")
+        if standing.backlog.work_px >= limits.max_queued_pixels:
+            raise self._full(f"{limits.max_queued_pixels / MEGAPIXEL:.6g} megapixels wait")
         if standing.oldest_waiting_s.get(Priority.INTERACTIVE, 0.0) >= limits.max_queue_age_s:
-            raise _full(f"The first in line has waited for {limits.max_queue_age_s:.6g} s")
+            raise self._full(f"The first in line has waited for {limits.max_queue_age_s:.6g} s")
 
     def _standing(self) -> QueueStatistics:
         """How the queue stood less than a second ago."""
@@ -75,6 +84,7 @@ class Admission:
             self._measured = now_s, self._queue.statistics()
         return self._measured[1]
 
-
-def _full(reason: str) -> ProblemError:
-    return ProblemError(QUEUE_FULL, f"{reason}, or more. {QUEUE_FULL.fix}")
+    def _full(self, reason: str) -> ProblemError:
+        room_s = self._estimates.room_after_s(self._standing().backlog)
+        headers = {} if room_s is None else {"Retry-After": str(room_s)}
+        return ProblemError(QUEUE_FULL, f"{reason}, or more. {QUEUE_FULL.fix}", headers=headers)

@@ -18,6 +18,7 @@ from service.errors import (
     QUEUE_UNAVAILABLE,
     TOO_MANY_REQUESTS,
 )
+from service.estimates import Estimates
 from service.events import events_router
 from service.health import health_router
 from service.idempotency import IdempotencyKeys
@@ -155,11 +156,12 @@ def build_app(
     app.state.gate = Gate(keys, auth, quotas.count_request)
     install_problem_handlers(app)
     intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
-    admission = Admission(queue, quotas, idempotency, limits)
-    app.include_router(upscale_router(admission, intake, WaitingRoom(queue), limits))
+    estimates = Estimates(queue, fleet)
+    admission = Admission(queue, quotas, idempotency, estimates, limits)
+    app.include_router(upscale_router(admission, intake, WaitingRoom(queue), estimates, limits))
     app.include_router(job_list_router(queue))
-    app.include_router(jobs_router(queue, blobs))
-    app.include_router(events_router(queue))
+    app.include_router(jobs_router(queue, blobs, estimates))
+    app.include_router(events_router(queue, estimates))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))
     app.include_router(metrics_router(metrics))

@@ -11,8 +11,9 @@ from fastapi.responses import StreamingResponse
 
 from service.auth import CallerOf
 from service.errors import JOB_NOT_FOUND, QUEUE_UNAVAILABLE, TOO_MANY_STREAMS, ProblemError
+from service.estimates import Estimates
 from service.etags import weak_etag
-from service.jobs import find_own, job_now, log_job
+from service.jobs import find_own, log_job
 from service.problems import problem_responses
 from service.schemas import Job
 from worker.contract.queue import JobQueue, QueueUnavailableError
@@ -44,8 +45,9 @@ EVENT_SCHEMA = {
 class Streams:
     """The streams that are open."""
 
-    def __init__(self, queue: JobQueue) -> None:
+    def __init__(self, queue: JobQueue, estimates: Estimates) -> None:
         self._queue = queue
+        self._estimates = estimates
         self._open = 0
 
     def check_room(self) -> None:
@@ -86,13 +88,13 @@ class Streams:
 
     def _look(self, job_id: str, root_path: str) -> Job | None:
         record = self._queue.find(job_id)
-        return job_now(self._queue, record, root_path) if record else None
+        return self._estimates.job_now(record, root_path) if record else None
 
 
-def events_router(queue: JobQueue) -> APIRouter:
+def events_router(queue: JobQueue, estimates: Estimates) -> APIRouter:
     """The route that streams a job's events."""
     router = APIRouter(tags=["jobs"], dependencies=[Depends(log_job)])
-    streams = Streams(queue)
+    streams = Streams(queue, estimates)
 
     @router.get(
         "/jobs/{job_id}/events",

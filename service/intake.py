@@ -73,7 +73,8 @@ class Intake:
         """
         picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
         output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
-        weights_sha256 = self._checkpoint(options.model, options.scale).manifest.weights_sha256
+        manifest = self._checkpoint(options.model, options.scale).manifest
+        weights_sha256 = manifest.weights_sha256
         self._webhooks.check(options.webhook_url)
         check_result_fits(picture, options.scale, output_format, self._limits.max_output_pixels)
         job = UpscaleJob(
@@ -88,6 +89,7 @@ class Intake:
             ensemble=options.ensemble,
             owner=caller.id,
             webhook_url=options.webhook_url,
+            parameters=manifest.parameters,
         )
         with job_in_log(job.id), self._idempotency.claimed(idempotency_key, job) as earlier:
             if earlier is not None:

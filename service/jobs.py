@@ -18,6 +18,7 @@ from service.errors import (
     ErrorKind,
     ProblemError,
 )
+from service.estimates import Estimates
 from service.etags import has_already, strong_etag, weak_etag
 from service.filenames import content_disposition, result_filename
 from service.problems import problem_responses
@@ -27,7 +28,6 @@ from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat
 from worker.contract.logs import note_job
 from worker.contract.queue import JobQueue
 
-POLL_AFTER_S = 1
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 IfNoneMatch = Annotated[str | None, Header(include_in_schema=False)]
@@ -39,7 +39,7 @@ CACHE_HEADERS = {
 }
 
 
-def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
+def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIRouter:
     """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads."""
     router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(log_job)])
 
@@ -58,12 +58,11 @@ def jobs_router(queue: JobQueue, blobs: BlobStore) -> APIRouter:
     ) -> Response:
         """Poll this until `status` is final; `Retry-After` says when to come again, and `ETag` whether anything is new."""
         record = find_own(queue, caller, job_id)
-        body = (
-            job_now(queue, record, request.scope.get("root_path", "")).model_dump_json(by_alias=True).encode()
-        )
+        job = estimates.job_now(record, request.scope.get("root_path", ""))
+        body = job.model_dump_json(by_alias=True).encode()
         headers = {"ETag": weak_etag(body), "Cache-Control": "private, no-cache"}
         if not record.status.final:
-            headers["Retry-After"] = str(POLL_AFTER_S)
+            headers["Retry-After"] = str(estimates.poll_after_s(job))
         if has_already(if_none_match, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type="application/json")
@@ -182,12 +181,6 @@ def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
     if record is None or record.job.owner != caller.id:
         raise ProblemError(JOB_NOT_FOUND)
     return record
-
-
-def job_now(queue: JobQueue, record: JobRecord, root_path: str) -> Job:
-    """The job with its place in line. Raises QueueUnavailableError."""
-    place = queue.place(record.job.id) if record.status is JobStatus.QUEUED else None
-    return Job.from_record(record, root_path, place)
 
 
 def _result(record: JobRecord) -> JobResult:

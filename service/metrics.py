@@ -66,7 +66,7 @@ class QueueCollector(Collector):
             up.add_metric([], 1)
             processing.add_metric([], statistics.processing)
             workers.add_metric([], live)
-            waiting_px.add_metric([], statistics.waiting_px)
+            waiting_px.add_metric([], statistics.backlog.work_px)
             webhooks.add_metric([], statistics.webhooks)
             for priority in Priority:
                 waiting.add_metric([priority], statistics.waiting.get(priority, 0))

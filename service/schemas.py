@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
-from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Place, Priority
+from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Priority
 
 JOB_EXAMPLE: JsonDict = {
     "id": "0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
@@ -17,11 +17,14 @@ JOB_EXAMPLE: JsonDict = {
     "progress": 1.0,
     "model": "auto",
     "scale": 4,
+    "format": "jpeg",
+    "quality": None,
     "ensemble": False,
     "priority": "interactive",
     "created_at": "2026-03-01T12:00:00Z",
     "started_at": "2026-03-01T12:00:00.120000Z",
     "ended_at": "2026-03-01T12:00:00.480000Z",
+    "expires_at": "2026-03-02T12:00:00.480000Z",
     "input": {
         "format": "jpeg",
         "width": 640,
@@ -51,9 +54,11 @@ JOB_EXAMPLE: JsonDict = {
 QUEUED_JOB_EXAMPLE: JsonDict = {
     name: value
     for name, value in JOB_EXAMPLE.items()
-    if name not in ("started_at", "ended_at", "result", "error")
+    if name not in ("started_at", "ended_at", "expires_at", "result", "error")
 } | {
     "status": "queued",
+    "position": 3,
+    "time_left_s": 7.0,
     "progress": 0.0,
     "timings": {},
     "links": {"self": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c"},
@@ -257,12 +262,18 @@ class Job(WireModel):
     """The last three are final."""
     position: int | None = None
     """Where it stands in line, 1 for the next to be taken; null where it does not wait, or in a list of jobs."""
+    time_left_s: float | None = None
+    """Roughly how many seconds until it is done, while it has a `position` and the workers' speed is known."""
     progress: float = Field(ge=0, le=1)
     """The share of the work that is done."""
     model: str
     """As it was asked for; `result.checkpoint` says what it came to."""
     scale: int
     """How many times as wide and high the result is."""
+    format: PictureFormat
+    """Of the result."""
+    quality: int | None = None
+    """Of a JPEG or WebP result; null for the encoder's default here."""
     ensemble: bool
     """Whether the result is the mean over eight flips and rotations."""
     priority: Priority
@@ -273,6 +284,8 @@ class Job(WireModel):
     """When a worker took it."""
     ended_at: datetime | None = None
     """When it reached a final status."""
+    expires_at: datetime | None = None
+    """When its pictures will be erased; set when it has ended."""
     input: JobInput
     """The upload."""
     result: JobOutput | None = None
@@ -285,7 +298,7 @@ class Job(WireModel):
     """Where to go from here."""
 
     @classmethod
-    def from_record(cls, record: JobRecord, root_path: str, place: Place | None = None) -> Self:
+    def from_record(cls, record: JobRecord, root_path: str) -> Self:
         """A record as clients see it; `root_path` is what a proxy in front puts before our paths."""
         job, made, failure = record.job, record.result, record.failure
         url = job_path(job.id, root_path)
@@ -312,15 +325,17 @@ class Job(WireModel):
         return cls(
             id=job.id,
             status=record.status,
-            position=place.position if place else None,
             progress=record.progress,
             model=job.model,
             scale=job.scale,
+            format=job.output_format,
+            quality=job.quality,
             ensemble=job.ensemble,
             priority=job.priority,
             created_at=datetime.fromtimestamp(job.created_at, UTC),
             started_at=_utc(record.started_at),
             ended_at=_utc(record.ended_at),
+            expires_at=_utc(record.expires_at),
             input=JobInput(
                 format=job.input.format,
                 width=job.input.width_px,

@@ -37,15 +37,16 @@ from service.errors import (
     WEBHOOK_URL_REFUSED,
     WEBHOOKS_OFF,
 )
+from service.estimates import Estimates
 from service.intake import Intake
-from service.jobs import POLL_AFTER_S
 from service.limits import Limits
 from service.prefer import MAX_WAIT_S, WaitingRoom, wait_s
 from service.problems import invalid_request, problem_responses
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, received
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import JobRecord, PictureFormat
 from worker.contract.logs import note_job
+from worker.contract.queue import QueueUnavailableError
 
 IDEMPOTENCY_KEY = Header(
     min_length=1,
@@ -75,7 +76,7 @@ REPLAYED = {
 
 
 def upscale_router(
-    admission: Admission, intake: Intake, waiting_room: WaitingRoom, limits: Limits
+    admission: Admission, intake: Intake, waiting_room: WaitingRoom, estimates: Estimates, limits: Limits
 ) -> APIRouter:
     """The route that accepts pictures."""
     router = APIRouter(tags=["jobs"])
@@ -172,13 +173,21 @@ def upscale_router(
             response.headers["Preference-Applied"] = f"wait={seconds}"
         root_path = request.scope.get("root_path", "")
         response.headers["Location"] = job_path(record.job.id, root_path)
+        job = await run_in_threadpool(_as_it_stands, estimates, record, root_path)
         if waited and record.status.final:
             response.status_code = 200
         else:
-            response.headers["Retry-After"] = str(POLL_AFTER_S)
-        return Job.from_record(record, root_path)
+            response.headers["Retry-After"] = str(estimates.poll_after_s(job))
+        return job
 
     return router
+
+
+def _as_it_stands(estimates: Estimates, record: JobRecord, root_path: str) -> Job:
+    try:
+        return estimates.job_now(record, root_path)
+    except QueueUnavailableError:  # the job is accepted all the same
+        return Job.from_record(record, root_path)
 
 
 def _options(sent: dict[str, str]) -> UpscaleOptions:

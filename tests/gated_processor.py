@@ -96,6 +96,7 @@ def running_worker(
     *,
     max_jobs_in_flight: int = 4,
     max_bytes_in_flight: int = 1 << 30,
+    lease_s: int = 16,
     faults: Callable[[], list[str]] = list,
     metrics: WorkerMetrics | None = None,
 ) -> Iterator[ThreadedWorker]:
@@ -105,7 +106,7 @@ def running_worker(
         processor,
         max_jobs_in_flight=max_jobs_in_flight,
         max_bytes_in_flight=max_bytes_in_flight,
-        lease_s=16,
+        lease_s=lease_s,
         retention_s=600,
         metrics=metrics,
         faults=faults,

@@ -23,7 +23,8 @@ class SettableFleet:
     def __init__(self, names: tuple[str, ...] = ("worker-1",)) -> None:
         self.names = names
         self.faults: tuple[str, ...] = ()
+        self.mmac_per_s: float | None = None
 
     def live_workers(self) -> list[LiveWorker]:
         """See :class:`worker.contract.fleet.Fleet`."""
-        return [LiveWorker(name, "localhost", "idle", self.faults) for name in self.names]
+        return [LiveWorker(name, "localhost", "idle", self.faults, self.mmac_per_s) for name in self.names]

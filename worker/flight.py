@@ -55,3 +55,9 @@ class Flight:
     admitted_s: float = field(default_factory=time.monotonic)
     published: float = 0.0
     published_s: float = 0.0
+
+    @property
+    def done_mmac(self) -> float:
+        """What is done of its work, in millions of multiply-adds."""
+        made = self.future.done() and self.future.exception() is None
+        return self.job.work_mmac * (1.0 if made else self.progress.share)

@@ -21,8 +21,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 
+from worker.contract.fields import Field
 from worker.contract.jobs import Priority
-from worker.contract.queue import Field, queue_name_of
+from worker.contract.queue import queue_name_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ its outcome is known. RQ 3 changes these signatures, hence `rq<3`. The file is l
 several, it would no longer show at a glance what of RQ's worker is changed. The lines that jobs come from are in `worker/lines.py`.
 """
 
-import json
 import logging
 import os
 import threading
@@ -36,7 +35,8 @@ from worker.abandoned import give_back_abandoned
 from worker.admission import Admission
 from worker.batch_job import BatchJob
 from worker.contract.blobs import BlobStoreError
-from worker.contract.fleet import FAULTS_FIELD
+from worker.contract.fields import Field
+from worker.contract.fleet import tell
 from worker.contract.jobs import JobFailure, JobResult, JobSchemaError, JobStatus, UpscaleJob
 from worker.contract.logs import job_in_log
 from worker.contract.queue import (
@@ -44,7 +44,6 @@ from worker.contract.queue import (
     QUEUE_NAME,
     RECORD_LIVES,
     WORKER_LOST,
-    Field,
     encode_failure,
     end_canceled,
     set_field,
@@ -57,6 +56,7 @@ from worker.heap import trim_heap
 from worker.lines import Line, Verdict, WaitingLines, is_nonsense
 from worker.memory_budget import bytes_in_flight
 from worker.metrics import WorkerMetrics
+from worker.speed import Speed
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ class BatchWorker(SimpleWorker):
         self._ended: SimpleQueue[Flight] = SimpleQueue()
         self._metrics = metrics or WorkerMetrics()
         self._faults = faults
+        self._speed = Speed()
         self._look_again_s = 0.0
         self._paused_until_s = 0.0
         # Held while a job's lease is renewed or ended, so that no beat revives what has ended.
@@ -168,6 +169,7 @@ class BatchWorker(SimpleWorker):
                     break
                 self._end_one()
                 self._publish_progress()
+                self._speed.note([flight.done_mmac for flight in self._flights.values()])
                 if self.should_run_maintenance_tasks:
                     self.run_maintenance_tasks()  # type: ignore[no-untyped-call]
             except RedisError as error:  # also one that is full, loading or read-only for a while
@@ -337,6 +339,7 @@ class BatchWorker(SimpleWorker):
             with self._bookkeeping, job_in_log(flight.rq_job.id):
                 erase = self._end(flight)
                 del self._flights[flight.rq_job.id]
+                self._speed.ended(flight.done_mmac)
         except RedisError as error:
             if is_nonsense(error):  # somebody put something else in the record's place
                 logger.error("job %s cannot be recorded, and is dropped: %s", flight.rq_job.id, error)
@@ -346,8 +349,7 @@ class BatchWorker(SimpleWorker):
             raise
         self._look_again_s = 0.0
         self._note_in_flight()
-        # Not under the lock: a slow blob store must not keep the leases from being renewed.
-        if erase is not None:
+        if erase is not None:  # not under the lock, which would keep leases from being renewed
             self._erase(flight.job, erase)
 
     def _end(self, flight: Flight) -> Callable[[UpscaleJob], None] | None:
@@ -376,8 +378,9 @@ class BatchWorker(SimpleWorker):
             )
         elif isinstance(error, JobError):
             outcome = error.as_failure()
-            if outcome.retryable:
-                # What ails the blob store ails the next job too: its attempts are not to be burnt in a second.
+            if (
+                outcome.retryable
+            ):  # what ails the blob store ails the next job too: its attempts are not to be burnt
                 self._paused_until_s = time.monotonic() + RETRY_PAUSE_S
         else:
             logger.error("unexpected error", exc_info=error)
@@ -431,6 +434,7 @@ class BatchWorker(SimpleWorker):
     def _note_in_flight(self) -> None:
         jobs = [flight.job for flight in self._flights.values()]
         self._metrics.in_flight(len(jobs), sum(map(bytes_in_flight, jobs)))
+        self._speed.note([flight.done_mmac for flight in self._flights.values()])
 
     def _erase(self, job: UpscaleJob, erase: Callable[[UpscaleJob], None]) -> None:
         try:
@@ -465,7 +469,7 @@ class BatchWorker(SimpleWorker):
                 register(self, pipeline)
                 pipeline.hset(self.key, mapping={**self.serialize(), "state": self.get_state()})
             self.heartbeat(pipeline=pipeline)
-            pipeline.hset(self.key, FAULTS_FIELD, json.dumps(self._faults()))
+            tell(pipeline, self.key, self._faults(), self._speed.per_s)
             for flight in flights:
                 registry = flight.rq_job.started_job_registry
                 flight.execution.heartbeat(registry, self._lease_s, pipeline=pipeline)

@@ -16,8 +16,9 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.worker_process import WorkerProcess
 from tests.samples import sample_job
 from worker.contract.blobs import BlobStore
+from worker.contract.fields import Field
 from worker.contract.jobs import InputPicture, JobRecord, JobStatus, PictureFormat
-from worker.contract.queue import Field, JobQueue
+from worker.contract.queue import JobQueue
 
 JOB_TIMEOUT_S = 600
 RETENTION_S = 3600

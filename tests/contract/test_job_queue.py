@@ -15,9 +15,11 @@ from rq.serializers import JSONSerializer
 
 from tests.hand_cranked_worker import HandCrankedWorker
 from tests.samples import sample_job, sample_result
+from worker.contract.backlog import Backlog
+from worker.contract.fields import Field
 from worker.contract.fleet import RqFleet
-from worker.contract.jobs import JobFailure, JobStatus, Place, Priority
-from worker.contract.queue import DuplicateJobError, Field, JobQueue, QueueUnavailableError, prune_lists
+from worker.contract.jobs import JobFailure, JobStatus, Priority
+from worker.contract.queue import DuplicateJobError, JobQueue, QueueUnavailableError, prune_lists
 
 
 @pytest.fixture
@@ -143,15 +145,20 @@ def test_each_priority_waits_in_a_line_of_its_own(queue: JobQueue, worker: HandC
 
 def test_a_job_that_waits_has_a_place(queue: JobQueue, worker: HandCrankedWorker) -> None:
     for job_id, priority in (("a", Priority.BULK), ("b", Priority.INTERACTIVE), ("c", Priority.INTERACTIVE)):
-        queue.submit(replace(sample_job(job_id), priority=priority, ensemble=job_id == "c"))
-    assert queue.place("b") == Place(1, 40 * 30)
-    assert queue.place("c") == Place(2, 40 * 30 * 9)
-    assert queue.place("a") == Place(3, 40 * 30 * 10)
-    assert queue.statistics().waiting_px == 40 * 30 * 10
+        job = replace(sample_job(job_id), priority=priority, ensemble=job_id == "c")
+        queue.submit(replace(job, parameters=950_000))
+    assert queue.place("b") == Backlog(1, 40 * 30, 1200)
+    assert queue.place("c") == Backlog(2, 40 * 30 * 9, 1200 * 9)
+    assert queue.place("a") == Backlog(3, 40 * 30 * 10, 1200 * 10)
+    assert queue.statistics().backlog == queue.place("a")
     worker.start("b")
     assert queue.place("b") is None
-    assert queue.place("c") == Place(1, 40 * 30 * 8)
+    assert queue.place("c") == Backlog(1, 40 * 30 * 8, 1200 * 9)
+    worker.report("b", 0.75)
+    assert queue.place("c") == Backlog(1, 40 * 30 * 8, 1200 * 8.25)
     assert queue.place("nobody") is None
+    worker.succeed("b", sample_result())
+    assert queue.statistics().backlog == Backlog(2, 40 * 30 * 9, 1200 * 9)
 
 
 def test_waiting_jobs_are_counted_by_owner(queue: JobQueue, worker: HandCrankedWorker, valkey: Redis) -> None:

@@ -58,6 +58,22 @@ def test_jobs_run_side_by_side_up_to_the_limit(
     assert RqFleet(valkey).live_workers() == []
 
 
+def test_a_worker_tells_how_fast_it_works(valkey: Redis, queue: JobQueue, processor: GatedProcessor) -> None:
+    submit(queue, "a", "b")
+    with running_worker(valkey, processor, lease_s=4):
+
+        def told() -> float | None:
+            return RqFleet(valkey).live_workers()[0].mmac_per_s
+
+        eventually(lambda: processor.running == {"a", "b"})
+        assert told() is None
+        processor.orders["a"].put(("succeed", sample_result()))
+        eventually(lambda: (told() or 0.0) > 0.0)
+        assert queue.statistics().backlog.work_mmac == pytest.approx(sample_job("b").work_mmac)
+        processor.orders["b"].put(("succeed", sample_result()))
+        eventually(lambda: queue.statistics().backlog.work_mmac == 0.0)
+
+
 def test_rq_info_tells_the_truth_during_a_batch(
     valkey: Redis, valkey_url: str, queue: JobQueue, processor: GatedProcessor
 ) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from redis import Redis
@@ -28,13 +27,14 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.utils import as_text, now, utcformat
 
+from worker.contract.backlog import Backlog, backlog_until, whole_backlog
+from worker.contract.fields import Field
 from worker.contract.jobs import (
     JobFailure,
     JobRecord,
     JobResult,
     JobSchemaError,
     JobStatus,
-    Place,
     Priority,
     UpscaleJob,
 )
@@ -85,21 +85,10 @@ class QueueStatistics:
     """How long the first in line has waited, in seconds; absent where none waits."""
     processing: int
     """Jobs that workers have."""
-    waiting_px: int = 0
-    """What those that wait ask of a device, in input pixels."""
+    backlog: Backlog
+    """What all of them ask of a device."""
     webhooks: int = 0
     """Jobs, ended or not, whose end somebody has yet to hear of."""
-
-
-class Field(StrEnum):
-    """Our fields in the RQ job's hash."""
-
-    PROGRESS = "enlarger_progress"
-    FAILURE = "enlarger_failure"
-    CANCEL = "enlarger_cancel"
-    ATTEMPTS = "enlarger_attempts"
-    WORK = "enlarger_work_px"
-    OWNER = "enlarger_owner"
 
 
 # Only a job that has not ended can be canceled: this and the end of a job, each atomic, come one after the other.
@@ -124,19 +113,6 @@ _SET_IF_HELD = """
 if redis.call('HGET', KEYS[1], 'worker_name') ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
-"""
-
-# Redis holds a thousand jobs' ids and sizes in a millisecond; RQ does not run on Redis Cluster, whose rules this breaks.
-_LINE_UP = """
-local position, work = 0, 0
-for _, line in ipairs(KEYS) do
-    for _, id in ipairs(redis.call('LRANGE', line, 0, -1)) do
-        position = position + 1
-        work = work + (tonumber(redis.call('HGET', ARGV[2] .. id, ARGV[3])) or 0)
-        if id == ARGV[1] then return {position, work, 1} end
-    end
-end
-return {position, work, 0}
 """
 
 # A job that an older gateway queued has no owner in its hash.
@@ -253,7 +229,14 @@ class JobQueue:
                     description=_description(job),
                     pipeline=pipeline,
                 )
-                pipeline.hset(Job.key_for(job.id), mapping={Field.WORK: job.work_px, Field.OWNER: job.owner})
+                pipeline.hset(
+                    Job.key_for(job.id),
+                    mapping={
+                        Field.WORK: job.work_px,
+                        Field.WORK_MMAC: f"{job.work_mmac:.3f}",
+                        Field.OWNER: job.owner,
+                    },
+                )
                 pipeline.zadd(_jobs_key(job.owner), {job.id: job.created_at})
                 if job.webhook_url:
                     expect(pipeline, job.id)
@@ -356,11 +339,10 @@ class JobQueue:
                 )
                 pipeline.execute()
 
-    def place(self, job_id: str) -> Place | None:
-        """Where a job that waits stands in line; None for any other."""
+    def place(self, job_id: str) -> Backlog | None:
+        """A job that waits and what stands before it; None for any other."""
         with redis_errors_translated():
-            position, work_px, found = self._line_up(job_id)
-        return Place(position, work_px) if found else None
+            return backlog_until(job_id, self._redis, self._queues.values())
 
     def jobs_of(self, owner: str, *, before: Cursor | None = None) -> Iterator[tuple[Cursor, JobRecord]]:
         """The owner's jobs, the newest first, each with the cursor that goes on behind it."""
@@ -411,7 +393,7 @@ class JobQueue:
                 pipeline.zcard(WAITING_KEY)
                 pipeline.zcard(TAKEN_KEY)
                 *answers, expected, taken = pipeline.execute()
-            _, waiting_px, _ = self._line_up("")
+            backlog = whole_backlog(self._redis, self._queues.values())
             waiting = dict(zip(self._queues, answers[0::3], strict=True))
             first = {
                 priority: self._fetch(as_text(job_id))
@@ -426,7 +408,7 @@ class JobQueue:
                 if j
             },
             sum(answers[2::3]),
-            waiting_px,
+            backlog,
             expected + taken,
         )
 
@@ -434,14 +416,6 @@ class JobQueue:
         """Return if the queue answers."""
         with redis_errors_translated():
             self._redis.ping()
-
-    def _line_up(self, until_job_id: str) -> tuple[int, int, int]:
-        """Jobs and their work from the head of the lines to that job, and whether it was found."""
-        lines = [queue.key for queue in self._queues.values()]
-        prefix = Job.key_for("")
-        answer: Any = self._redis.eval(_LINE_UP, len(lines), *lines, until_job_id, prefix, Field.WORK)
-        position, work_px, found = answer
-        return int(position), int(work_px), int(found)
 
     def _fetch(self, job_id: str) -> Job | None:
         try:

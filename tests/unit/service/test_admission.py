@@ -14,6 +14,7 @@ from tests.samples import sample_job
 from tests.unit.service.conftest import LIMITS, World, client_with
 from tests.unit.service.pictures import encoded
 from tests.unit.service.slow_uploads import slow_upload, trickling
+from worker.contract.backlog import Backlog
 from worker.contract.jobs import Priority
 from worker.contract.queue import QueueStatistics
 
@@ -91,7 +92,7 @@ async def test_the_queue_is_walked_through_once_in_a_while(
     def statistics() -> QueueStatistics:
         nonlocal walks
         walks += 1
-        return QueueStatistics({}, {}, 0)
+        return QueueStatistics({}, {}, 0, Backlog(0, 0, 0.0))
 
     monkeypatch.setattr(world.queue, "statistics", statistics)
     monkeypatch.setattr("service.admission.MEASURED_FOR_S", 3600.0)

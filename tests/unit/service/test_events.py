@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import service.events
+from service.estimates import Estimates
 from service.events import Streams
-from tests.samples import sample_job, sample_result
+from tests.samples import SettableFleet, sample_job, sample_result
 from tests.unit.service.conftest import World
 from worker.contract.jobs import JobRecord
 from worker.contract.queue import JobQueue, QueueUnavailableError
@@ -90,7 +91,7 @@ async def test_a_silent_stream_has_comments_and_redis_may_be_away(
     monkeypatch.setattr(queue, "find", find)
     monkeypatch.setattr(service.events, "COMMENT_EVERY_S", 0.02)
     queue.submit(sample_job("a"))
-    stream = Streams(queue).of("a", "", None)
+    stream = Streams(queue, Estimates(queue, SettableFleet())).of("a", "", None)
     told = [await anext(stream) for _ in range(3)]
     assert told[0] == ": still here\n\n"
     assert any("event: job" in event for event in told)
@@ -100,7 +101,7 @@ async def test_a_silent_stream_has_comments_and_redis_may_be_away(
 async def test_a_stream_that_is_left_makes_room(queue: JobQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.events, "MOST_STREAMS", 1)
     queue.submit(sample_job("a"))
-    streams = Streams(queue)
+    streams = Streams(queue, Estimates(queue, SettableFleet()))
     stream = streams.of("a", "", None)
     await anext(stream)
     with pytest.raises(Exception, match="come again later"):
