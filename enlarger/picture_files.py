@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import READ_FORMATS, PictureFormat
 
 FORMAT_OF_SUFFIX = {
+    ".avif": PictureFormat.AVIF,
     ".jpeg": PictureFormat.JPEG,
     ".jpg": PictureFormat.JPEG,
     ".png": PictureFormat.PNG,
+    ".tif": PictureFormat.TIFF,
+    ".tiff": PictureFormat.TIFF,
     ".webp": PictureFormat.WEBP,
 }
 
@@ -18,9 +21,7 @@ class PlanError(ValueError):
     """The inputs and the output do not go together."""
 
 
-OTHER_PICTURE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff"}
-)
+OTHER_PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg"})
 """Whoever names such an output means a file, not a folder."""
 
 
@@ -59,7 +60,7 @@ def plan_enlargements(
             raise PlanError(f"{output} is not a {output_format} file's name")
         plan = [Enlargement(inputs[0], output, chosen)]
     elif not output.is_dir() and (output.exists() or output.suffix.lower() in OTHER_PICTURE_SUFFIXES):
-        raise PlanError(f"{output} is neither a folder nor a JPEG, PNG or WebP file's name")
+        raise PlanError(f"{output} is neither a folder nor a JPEG, PNG, WebP, TIFF or AVIF file's name")
     else:
         plan = []
         for source, folder in _sources(inputs, output, recursive):
@@ -80,7 +81,7 @@ def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tupl
             continue
         output_inside = given.resolve() in output.resolve().parents
         for path in sorted(given.rglob("*") if recursive else given.iterdir()):
-            if path.suffix.lower() not in FORMAT_OF_SUFFIX or not path.is_file():
+            if FORMAT_OF_SUFFIX.get(path.suffix.lower()) not in READ_FORMATS or not path.is_file():
                 continue
             # Results of an earlier run are no sources.
             if not (output_inside and output.resolve() in path.resolve().parents):

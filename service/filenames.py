@@ -23,15 +23,15 @@ def safe_filename(name: str) -> str:
     return printable.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip(" .")
 
 
-def result_filename(upload_name: str, scale: int, suffix: str) -> str:
+def result_filename(upload_name: str, size: str, suffix: str) -> str:
     """What a result is saved as.
 
-    >>> result_filename("photo.jpeg", 4, ".png")
+    >>> result_filename("photo.jpeg", "x4", ".png")
     'photo_x4.png'
-    >>> result_filename("", 2, ".jpg")
-    'picture_x2.jpg'
+    >>> result_filename("", "1000x750", ".jpg")
+    'picture_1000x750.jpg'
     """
-    return f"{PurePosixPath(upload_name).stem or 'picture'}_x{scale}{suffix}"
+    return f"{PurePosixPath(upload_name).stem or 'picture'}_{size}{suffix}"
 
 
 def content_disposition(filename: str) -> str:

@@ -120,5 +120,6 @@ def _name(owner: str, key: str) -> str:
 
 def _fingerprint(job: UpscaleJob) -> str:
     """Of what was asked: the picture, its name and the options."""
-    asked = {name: value for name, value in asdict(job).items() if name not in ("id", "created_at", "owner")}
+    ours = ("id", "created_at", "owner", "parameters")
+    asked = {name: value for name, value in asdict(job).items() if name not in ours}
     return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

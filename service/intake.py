@@ -10,19 +10,24 @@ from service.auth import Caller
 from service.errors import SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
 from service.idempotency import IdempotencyKeys
 from service.limits import Limits
-from service.pictures import check_result_fits, inspect
+from service.pictures import check_result_fits, inspect, upright_size_px
+from service.problems import invalid_request
 from service.quotas import Quotas
 from service.repeats import Repeats
-from service.schemas import UpscaleOptions
+from service.schemas import FieldError, UpscaleOptions
 from service.uploads import Upload
 from service.webhooks import Webhooks
 from sr_models.manifest import AUTO, Checkpoint, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
 from worker.contract.blobs import BlobStore, BlobStoreError
+from worker.contract.finish import Finish
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.logs import job_in_log
 from worker.contract.queue import JobQueue
 
 logger = logging.getLogger(__name__)
+
+
+DEFAULT_SCALE = 4
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,19 @@ class Intake:
         """
         picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
         output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
-        manifest = self._checkpoint(options.model, options.scale).manifest
+        finish = Finish(options.width, options.height, options.sharpen, options.metadata)
+        size_px = (picture.width_px, picture.height_px)
+        if finish.resizes:
+            size_px = upright_size_px(upload.file, picture)
+        scale = options.scale or self._scale_for(options.model, finish, size_px)
+        manifest = self._checkpoint(options.model, scale).manifest
         weights_sha256 = manifest.weights_sha256
         self._webhooks.check(options.webhook_url)
-        check_result_fits(picture, options.scale, output_format, self._limits.max_output_pixels)
+        check_result_fits(size_px, scale, output_format, self._limits.max_output_pixels, finish)
         job = UpscaleJob(
             id=secrets.token_hex(16),
             model=options.model,
-            scale=options.scale,
+            scale=scale,
             output_format=output_format,
             quality=options.quality,
             input=picture,
@@ -89,6 +99,7 @@ class Intake:
             ensemble=options.ensemble,
             owner=caller.id,
             webhook_url=options.webhook_url,
+            finish=finish,
             parameters=manifest.parameters,
         )
         with job_in_log(job.id), self._idempotency.claimed(idempotency_key, job) as earlier:
@@ -117,6 +128,23 @@ class Intake:
         except Exception:
             self._erase(job)
             raise
+
+    def _scale_for(self, model: str, finish: Finish, size_px: tuple[int, int]) -> int:
+        """The scale at which the result can have the size that is asked for."""
+        scales = self._scales_of(model) if finish.resizes else []
+        if not scales:  # where there is no such model, the next step says so
+            return DEFAULT_SCALE
+        name = "width" if finish.width_px else "height"
+        width_px, height_px = size_px
+        if finish.scale_for(width_px, height_px, (1,)):
+            reason = f"The picture has {width_px} x {height_px} pixels already: ask for more"
+            raise invalid_request([FieldError(field=name, message=reason)])
+        scale = finish.scale_for(width_px, height_px, scales)
+        if scale is None:
+            most = f"{width_px * max(scales)} x {height_px * max(scales)}"
+            reason = f"Of {width_px} x {height_px} pixels, {model!r} makes at most {most}"
+            raise invalid_request([FieldError(field=name, message=reason)])
+        return scale
 
     def _checkpoint(self, model: str, scale: int) -> Checkpoint:
         try:

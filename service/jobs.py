@@ -24,7 +24,7 @@ from service.filenames import content_disposition, result_filename
 from service.problems import problem_responses
 from service.schemas import Job
 from worker.contract.blobs import BlobMissingError, BlobStore
-from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat
+from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.logs import note_job
 from worker.contract.queue import JobQueue
 
@@ -132,7 +132,7 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
         headers |= {
             "Content-Length": str(blob.size_bytes if part is None else len(part)),
             "Content-Disposition": content_disposition(
-                result_filename(record.job.input.filename, record.job.scale, suffix)
+                result_filename(record.job.input.filename, _size_word(record.job, result), suffix)
             ),
             "X-Content-Type-Options": "nosniff",
         }
@@ -181,6 +181,10 @@ def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
     if record is None or record.job.owner != caller.id:
         raise ProblemError(JOB_NOT_FOUND)
     return record
+
+
+def _size_word(job: UpscaleJob, result: JobResult) -> str:
+    return f"{result.width_px}x{result.height_px}" if job.finish.resizes else f"x{job.scale}"
 
 
 def _result(record: JobRecord) -> JobResult:

@@ -9,7 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
+from worker.contract.finish import Metadata
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Priority
+
+LARGEST_SIDE_PX = 1 << 20
+"""A longer one is in no format's or no device's reach, and whoever asks for it has mistaken the unit."""
 
 JOB_EXAMPLE: JsonDict = {
     "id": "0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c",
@@ -19,6 +23,8 @@ JOB_EXAMPLE: JsonDict = {
     "scale": 4,
     "format": "jpeg",
     "quality": None,
+    "sharpen": 0.0,
+    "metadata": "keep",
     "ensemble": False,
     "priority": "interactive",
     "created_at": "2026-03-01T12:00:00Z",
@@ -79,7 +85,7 @@ class WireModel(BaseModel):
 
 def _format_name(sent: object) -> object:
     """Formats by the names that people give them: `JPG` is `jpeg`."""
-    return {"jpg": "jpeg"}.get(sent.lower(), sent.lower()) if isinstance(sent, str) else sent
+    return {"jpg": "jpeg", "tif": "tiff"}.get(sent.lower(), sent.lower()) if isinstance(sent, str) else sent
 
 
 class UpscaleOptions(WireModel):
@@ -87,12 +93,22 @@ class UpscaleOptions(WireModel):
 
     model: str = Field(AUTO, max_length=100)
     """A family (`espcn`), one version of it (`espcn@1`) or `auto`: the best at that scale. See GET /models."""
-    scale: int = Field(4, ge=2, le=4)
-    """How many times as wide and high the result is: 2, 3 or 4."""
-    format: Annotated[Literal["auto", "png", "jpeg", "webp"], BeforeValidator(_format_name)] = "auto"
+    scale: int | None = Field(None, ge=2, le=4)
+    """How many times as wide and high the result is: 2, 3 or 4. Without it and without `width` and `height`: 4."""
+    width: int | None = Field(None, ge=1, le=LARGEST_SIDE_PX)
+    """Of the result, in pixels, instead of `scale`: the next scale up is reduced to it. With `height` too, the result fits within both."""
+    height: int | None = Field(None, ge=1, le=LARGEST_SIDE_PX)
+    """Of the result, in pixels, instead of `scale`. The proportions stay."""
+    format: Annotated[
+        Literal["auto", "png", "jpeg", "webp", "tiff", "avif"], BeforeValidator(_format_name)
+    ] = "auto"
     """The result's format; `auto` is the upload's."""
     quality: int | None = Field(None, ge=1, le=100)
-    """Of a JPEG or WebP result, 1 to 100; without it, the encoder's default here. A PNG loses nothing."""
+    """Of a JPEG, WebP or AVIF result, 1 to 100; without it, the encoder's default here. PNG and TIFF lose nothing."""
+    sharpen: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    """How much of the result's fine detail is added once more, 0 to 1."""
+    metadata: Metadata = Metadata.KEEP
+    """`keep` keeps EXIF; `strip` leaves it out, and with it the place, the time and the camera. The colour profile stays."""
     ensemble: bool = False
     """Take the mean over the picture's eight flips and rotations: a little closer to the truth, for eight times the work."""
     priority: Priority = Priority.INTERACTIVE
@@ -269,11 +285,15 @@ class Job(WireModel):
     model: str
     """As it was asked for; `result.checkpoint` says what it came to."""
     scale: int
-    """How many times as wide and high the result is."""
+    """How many times the network enlarges it; the result is smaller where another `width` or `height` was asked for."""
     format: PictureFormat
     """Of the result."""
     quality: int | None = None
-    """Of a JPEG or WebP result; null for the encoder's default here."""
+    """Of a JPEG, WebP or AVIF result; null for the encoder's default here."""
+    sharpen: float
+    """How much of the result's fine detail is added once more."""
+    metadata: Metadata
+    """What becomes of EXIF."""
     ensemble: bool
     """Whether the result is the mean over eight flips and rotations."""
     priority: Priority
@@ -330,6 +350,8 @@ class Job(WireModel):
             scale=job.scale,
             format=job.output_format,
             quality=job.quality,
+            sharpen=job.finish.sharpen,
+            metadata=job.finish.metadata,
             ensemble=job.ensemble,
             priority=job.priority,
             created_at=datetime.fromtimestamp(job.created_at, UTC),

@@ -44,7 +44,7 @@ from service.prefer import MAX_WAIT_S, WaitingRoom, wait_s
 from service.problems import invalid_request, problem_responses
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, received
-from worker.contract.jobs import JobRecord, PictureFormat
+from worker.contract.jobs import READ_FORMATS, JobRecord
 from worker.contract.logs import note_job
 from worker.contract.queue import QueueUnavailableError
 
@@ -150,7 +150,7 @@ def upscale_router(
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
         Options are fields of the form or parameters of the query. The result keeps transparency (in a JPEG it
-        becomes white), colour profile and EXIF, turned upright; 16 bits a sample are reduced to 8.
+        becomes white), colour profile and EXIF (but for `metadata=strip`), turned upright; 16 bits a sample are reduced to 8.
         """
         async with admission.admitted(caller, idempotency_key), received(request, limits) as upload:
             accepted = await run_in_threadpool(
@@ -192,9 +192,13 @@ def _as_it_stands(estimates: Estimates, record: JobRecord, root_path: str) -> Jo
 
 def _options(sent: dict[str, str]) -> UpscaleOptions:
     try:
-        return UpscaleOptions.model_validate(sent)
+        options = UpscaleOptions.model_validate(sent)
     except ValidationError as error:
         raise invalid_request(FieldError.all_of(error.errors())) from error
+    if options.scale and (options.width or options.height):
+        reason = "Give either `scale`, or `width` and `height`"
+        raise invalid_request([FieldError(field="scale", message=reason)])
+    return options
 
 
 def _request_documentation() -> dict[str, Any]:
@@ -228,7 +232,7 @@ def _request_documentation() -> dict[str, Any]:
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": form},
-                **{f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in PictureFormat},
+                **{f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in READ_FORMATS},
             },
         },
     }

@@ -19,9 +19,11 @@ import torch
 
 from sr_models.manifest import AUTO, Manifest, default_checkpoint_folder
 from sr_models.upscaler import DEFAULT_TILE_PX
+from worker.contract.finish import UNCHANGED, Finish
 from worker.contract.jobs import PictureFormat
 from worker.device import Precision, choose_device, choose_dtype
 from worker.engine import Engine, never_canceled, no_progress
+from worker.finishing import finish
 from worker.images import decode, encode
 from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
@@ -40,11 +42,13 @@ class UpscaleRequest:
     output_format: PictureFormat | None = None
     """The result's format; None keeps the input's."""
     quality: int | None = None
-    """1 to 100 for JPEG and WebP; None for the default."""
+    """1 to 100 for JPEG, WebP and AVIF; None for the default."""
     ensemble: bool = False
     """Whether to take the mean over eight flips and rotations, at eight times the work."""
     background: bool = False
     """Whether nobody waits for it, so that others go first."""
+    finish: Finish = UNCHANGED
+    """What is done to the result after the network."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +167,11 @@ class Pipeline:
             ensemble=request.ensemble,
             background=request.background,
         ).result()
-        larger = picture.with_planes(planes)
         enlarged_at_s = time.perf_counter()
         output_format = request.output_format or picture.format
         with self._codecs:
             encoding_at_s = time.perf_counter()
+            larger = finish(picture.with_planes(planes), request.scale, request.finish)
             content = encode(larger, output_format, request.quality)
             encoded_at_s = time.perf_counter()
         # Without the wait for a core: that says how busy the machine is, not what a codec costs.

@@ -45,6 +45,7 @@ class JobProcessor:
             job.quality,
             job.ensemble,
             background=job.priority is Priority.BULK,
+            finish=job.finish,
         )
         upscaled = self._pipeline.upscale(request, on_progress, canceled)
         try:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from enlarger.picture_files import Enlargement, PlanError, plan_enlargements
 from sr_models.manifest import CheckpointFolder, ManifestError, ModelNotFoundError, default_checkpoint_folder
+from worker.contract.finish import Finish, Metadata
 from worker.contract.jobs import PictureFormat
 from worker.errors import JobError
 from worker.pipeline import Pipeline, Upscaled, UpscaleRequest
@@ -41,7 +42,11 @@ EXISTING_PATH = click.Path(exists=True, path_type=Path)
     type=click.Choice(PictureFormat, case_sensitive=False),
     help="[default: the input's]",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="For JPEG and WebP.")
+@click.option("--quality", type=click.IntRange(1, 100), help="For JPEG, WebP and AVIF.")
+@click.option(
+    "--sharpen", type=click.FloatRange(0, 1), default=0.0, help="Add fine detail once more, 0 to 1."
+)
+@click.option("--strip", is_flag=True, help="Leave EXIF out: place, time, camera.")
 @click.option("--ensemble", is_flag=True, help="Mean over 8 flips and rotations: better, 8 times slower.")
 @click.option("-r", "--recursive", is_flag=True, help="Take the pictures in folders' folders too.")
 @click.option("--overwrite", is_flag=True, help="Make results anew that are there already.")
@@ -55,6 +60,8 @@ def image(
     model: str,
     output_format: PictureFormat | None,
     quality: int | None,
+    sharpen: float,
+    strip: bool,
     ensemble: bool,
     recursive: bool,
     overwrite: bool,
@@ -74,7 +81,8 @@ def image(
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
     ahead = [one for one in plan if overwrite or not one.target.exists()]
-    run = _Run(UpscaleRequest(b"", model, scale, None, quality, ensemble), total=len(ahead))
+    finish = Finish(sharpen=sharpen, metadata=Metadata.STRIP if strip else Metadata.KEEP)
+    run = _Run(UpscaleRequest(b"", model, scale, None, quality, ensemble, finish=finish), total=len(ahead))
     run.outcomes["skipped"] = len(plan) - len(ahead)
     try:
         with Pipeline(checkpoints) as pipeline:

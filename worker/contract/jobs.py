@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 
+from worker.contract.finish import UNCHANGED, Finish
+
 SCHEMA_VERSION = 1
 
 ENSEMBLE_WORK = 8
@@ -41,11 +43,13 @@ class JobStatus(StrEnum):
 
 
 class PictureFormat(StrEnum):
-    """The formats that are read and written."""
+    """The formats that are written; those in :data:`READ_FORMATS` are read too."""
 
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
+    TIFF = "tiff"
+    AVIF = "avif"
 
     @property
     def media_type(self) -> str:
@@ -56,6 +60,10 @@ class PictureFormat(StrEnum):
     def suffix(self) -> str:
         """The usual file name suffix, with its dot."""
         return ".jpg" if self is PictureFormat.JPEG else f".{self.value}"
+
+
+READ_FORMATS = (PictureFormat.PNG, PictureFormat.JPEG, PictureFormat.WEBP)
+"""Those that a picture to be enlarged may have."""
 
 
 class Priority(StrEnum):
@@ -98,7 +106,7 @@ class UpscaleJob:
     output_format: PictureFormat
     """The result's format."""
     quality: int | None
-    """1 to 100 for JPEG and WebP; None takes the encoder's default here."""
+    """1 to 100 for JPEG, WebP and AVIF; None takes the encoder's default here."""
     input: InputPicture
     """The upload."""
     created_at: float
@@ -111,6 +119,8 @@ class UpscaleJob:
     """The id of the API key that it was sent with; empty where the service asks for none."""
     webhook_url: str | None = None
     """Who is told when it has ended."""
+    finish: Finish = UNCHANGED
+    """What is done to the result after the network."""
     parameters: Annotated[int, Interval(ge=0, le=1 << 53)] = 0
     """Of the network that was to make it when it was accepted: about as many multiply-adds for each input pixel."""
     schema_version: int = SCHEMA_VERSION
@@ -165,9 +175,9 @@ class JobResult:
     media_type: str
     """Of the result, such as image/png."""
     width_px: int
-    """Exactly scale times the upright input's."""
+    """Exactly scale times the upright input's, or as it was asked for."""
     height_px: int
-    """Exactly scale times the upright input's."""
+    """Exactly scale times the upright input's, or as it was asked for."""
     size_bytes: int
     """Length of the result."""
     sha256: str

@@ -88,7 +88,7 @@ def test_nothing_to_do_is_said(tmp_path: Path) -> None:
         plan_enlargements([tmp_path], tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["one.gif", "one.TIFF", "one.heic"])
+@pytest.mark.parametrize("name", ["one.gif", "one.BMP", "one.heic"])
 def test_another_kind_of_picture_is_no_folder(tmp_path: Path, name: str) -> None:
     source = tmp_path / "photo.jpg"
     source.touch()

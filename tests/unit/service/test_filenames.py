@@ -18,7 +18,7 @@ def test_a_safe_name_is_short_printable_and_no_path(name: str) -> None:
 
 @given(st.text())
 def test_a_header_is_one_line_of_ascii_that_carries_the_name(name: str) -> None:
-    filename = result_filename(safe_filename(name), 4, ".png")
+    filename = result_filename(safe_filename(name), "x4", ".png")
     header = content_disposition(filename)
     plain = re.fullmatch(r'inline; filename="([^"\\%\r\n]*)"(?:; filename\*=UTF-8\'\'(\S*))?', header)
     assert header.isascii()

@@ -4,11 +4,13 @@ from contextlib import nullcontext, suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from service.errors import PICTURE_ANIMATED, RESULT_TOO_LARGE, TOO_MANY_PIXELS, ProblemError
-from service.pictures import check_result_fits, inspect
+from service.pictures import check_result_fits, inspect, upright_size_px
 from tests.unit.service.pictures import FORMATS, animated, encoded
-from worker.contract.jobs import InputPicture, PictureFormat
+from worker.contract.finish import UNCHANGED, Finish
+from worker.contract.jobs import PictureFormat
 
 SAMPLES = [encoded(name) for name in FORMATS]
 
@@ -55,12 +57,38 @@ def test_a_webp_bomb_is_refused_before_its_canvas_is_made() -> None:
         (4096, 4, PictureFormat.WEBP, RESULT_TOO_LARGE),
         (16_375, 4, PictureFormat.JPEG, None),
         (16_376, 4, PictureFormat.JPEG, RESULT_TOO_LARGE),
+        (16_384, 4, PictureFormat.AVIF, None),
+        (16_385, 4, PictureFormat.AVIF, RESULT_TOO_LARGE),
         (250_000, 4, PictureFormat.PNG, None),
+        (250_000, 4, PictureFormat.TIFF, None),
         (250_001, 4, PictureFormat.PNG, TOO_MANY_PIXELS),
     ],
 )
 def test_a_result_must_fit(width: int, scale: int, output_format: PictureFormat, kind: object) -> None:
-    picture = InputPicture(PictureFormat.PNG, width, 1, 100, "", "")
     with nullcontext() if kind is None else pytest.raises(ProblemError) as raised:
-        check_result_fits(picture, scale, output_format, max_pixels=4_000_000)
+        check_result_fits((width, 1), scale, output_format, 4_000_000, UNCHANGED)
     assert kind is (raised.value.kind if raised else None)
+
+
+def test_only_the_result_must_fit_its_format_where_it_is_reduced() -> None:
+    check_result_fits((20_000, 1), 4, PictureFormat.JPEG, 4_000_000, Finish(width_px=65_000))
+    with pytest.raises(ProblemError) as raised:
+        check_result_fits((20_000, 1), 4, PictureFormat.JPEG, 4_000_000, Finish(width_px=66_000))
+    assert raised.value.kind is RESULT_TOO_LARGE
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("orientation", "size_px"), [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40))]
+)
+def test_a_picture_is_as_wide_as_people_see_it(name: str, orientation: int, size_px: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO(encoded(name, exif=exif))
+    assert upright_size_px(file, inspect(file, "", 10_000)) == size_px
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_says_nothing() -> None:
+    file = io.BytesIO(encoded("JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
+    assert upright_size_px(file, inspect(file, "", 10_000)) == (40, 30)

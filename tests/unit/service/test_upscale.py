@@ -256,7 +256,7 @@ async def test_what_is_wrong_with_an_option_is_said_in_its_own_words(world: Worl
     response = await world.post({"scael": "2", "scale": "7"})
     messages = {error["field"]: error["message"] for error in response.json()["errors"]}
     assert messages == {
-        "scael": "No such option; there are: model, scale, format, quality, ensemble, priority, webhook_url",
+        "scael": "No such option; there are: model, scale, width, height, format, quality, sharpen, metadata, ensemble, priority, webhook_url",
         "scale": "Must be 2, 3 or 4",
     }
 
@@ -265,3 +265,73 @@ async def test_the_versions_of_a_model_are_named(world: World) -> None:
     response = await world.post({"model": "espcn@9", "scale": "2"})
     assert response.json()["code"] == "unknown_model"
     assert "espcn@1" in response.json()["models"]
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [
+        ({}, 4),
+        ({"scale": "3"}, 3),
+        ({"width": "80"}, 2),
+        ({"height": "61"}, 3),
+        ({"width": "121", "height": "2000"}, 4),
+        ({"width": "2000", "height": "60"}, 2),
+    ],
+)
+async def test_a_size_is_made_at_the_next_scale_up(world: World, options: dict[str, str], scale: int) -> None:
+    job_id = await world.accepted({"model": "espcn", **options})
+    record = world.queue.find(job_id)
+    assert record is not None
+    assert record.job.scale == scale
+    finish = record.job.finish
+    assert [finish.width_px, finish.height_px] == [
+        int(options[n]) if n in options else None for n in ("width", "height")
+    ]
+
+
+async def test_a_picture_on_its_side_is_measured_upright(world: World) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    response = await world.post({"model": "espcn", "width": "60"}, encoded("JPEG", exif=exif))
+    assert response.json()["scale"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "words"),
+    [
+        ({"width": "40"}, "width", "40 x 30 pixels already"),
+        ({"height": "12"}, "height", "40 x 30 pixels already"),
+        ({"width": "161"}, "width", "at most 160 x 120"),
+        ({"model": "srgan", "height": "121"}, "height", "at most 160 x 120"),
+        ({"width": "80", "scale": "2"}, "scale", "Give either"),
+        ({"width": "0"}, "width", "greater than or equal to 1"),
+        ({"sharpen": "1.5"}, "sharpen", "less than or equal to 1"),
+        ({"sharpen": "nan"}, "sharpen", "finite"),
+        ({"metadata": "some"}, "metadata", "'keep' or 'strip'"),
+    ],
+)
+async def test_what_cannot_be_made_is_said(
+    world: World, options: dict[str, str], field: str, words: str
+) -> None:
+    response = await world.post({"model": "espcn", **options})
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["field"] == field
+    assert words in error["message"]
+
+
+async def test_a_model_that_there_is_not_is_said_before_its_sizes(world: World) -> None:
+    response = await world.post({"model": "none", "width": "80"})
+    assert response.json()["code"] == "unknown_model"
+
+
+async def test_other_options_are_another_result(world: World) -> None:
+    ids = [
+        await world.accepted({"model": "espcn", **o}) for o in ({}, {"sharpen": "0.5"}, {"metadata": "strip"})
+    ]
+    jobs = [(await world.client.get(f"/jobs/{job_id}")).json() for job_id in ids]
+    assert [(job["sharpen"], job["metadata"]) for job in jobs] == [
+        (0.0, "keep"),
+        (0.5, "keep"),
+        (0.0, "strip"),
+    ]

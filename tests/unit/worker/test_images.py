@@ -77,7 +77,12 @@ def test_orientation_is_applied_and_the_rest_of_exif_and_the_profile_kept() -> N
         result = through(image, output_format, exif=exif, icc_profile=b"a profile")
         assert result.size == (4, 9)
         assert result.info["icc_profile"] == b"a profile"
-        assert dict(result.getexif()) == {MAKE: "a camera"}
+        kept = dict(result.getexif())
+        assert kept.pop(MAKE) == "a camera"
+        assert ORIENTATION not in kept
+        assert (
+            not kept or output_format is PictureFormat.TIFF
+        )  # there, the pixels are described in the same place
     assert np.array_equal(np.asarray(through(image, exif=exif)), np.rot90(np.asarray(image), -1))
 
 

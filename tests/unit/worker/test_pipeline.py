@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.tiny_checkpoints import publish
+from worker.contract.finish import Finish, Metadata
 from worker.contract.jobs import PictureFormat
 from worker.device import DeviceUnavailableError, choose_device
 from worker.errors import (
@@ -35,11 +36,13 @@ def pipeline(checkpoints: Path) -> Iterator[Pipeline]:
         yield pipeline
 
 
-def file_of(mode: str = "RGB", size: tuple[int, int] = (20, 30), name: str = "png") -> bytes:
+def file_of(
+    mode: str = "RGB", size: tuple[int, int] = (20, 30), name: str = "png", **options: object
+) -> bytes:
     channels = len(Image.new(mode, (1, 1)).getbands())
     samples = np.random.default_rng(0).integers(0, 256, (size[1], size[0], channels), np.uint8)
     file = io.BytesIO()
-    Image.fromarray(samples if channels > 1 else samples[..., 0], mode).save(file, name)
+    Image.fromarray(samples if channels > 1 else samples[..., 0], mode).save(file, name, **options)
     return file.getvalue()
 
 
@@ -101,3 +104,17 @@ def test_a_device_that_is_not_there_is_said_so() -> None:
     for name in ("cuda:99", "quantum"):
         with pytest.raises(DeviceUnavailableError):
             choose_device(name)
+
+
+@pytest.mark.parametrize("output_format", PictureFormat)
+def test_a_result_is_finished_as_it_was_asked_for(pipeline: Pipeline, output_format: PictureFormat) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    content = file_of("RGBA", (20, 12), exif=exif)
+    wanted = Finish(width_px=33, sharpen=0.5, metadata=Metadata.STRIP)
+    made = pipeline.upscale(UpscaleRequest(content, "bicubic", 2, output_format, finish=wanted))
+    result = Image.open(io.BytesIO(made.content))
+    assert result.format == output_format.upper()
+    assert result.size == (made.width_px, made.height_px) == (33, 20)
+    assert 0x010F not in result.getexif()
+    assert result.mode == ("RGB" if output_format is PictureFormat.JPEG else "RGBA")

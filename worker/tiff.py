@@ -1,0 +1,88 @@
+"""Writing TIFF with deflate and EXIF, which Pillow does not do together. The format: TIFF 6.0, and its Technical Note 2 for the predictor."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+UInt8Array = npt.NDArray[np.uint8]
+
+COMPRESS_LEVEL = 2
+"""ISA-L's; see worker.png."""
+STRIP_BYTES = 1 << 18
+"""Readers take a strip at a time."""
+MAX_BYTES = (1 << 32) - 1
+"""Offsets have 32 bits."""
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_LENGTHS = 273, 277, 278, 279
+_PREDICTOR, _EXTRA_SAMPLES, _ICC_PROFILE = 317, 338, 34675
+_SHORT, _LONG, _UNDEFINED = 3, 4, 7
+_DEFLATE, _HORIZONTAL, _UNASSOCIATED_ALPHA = 8, 2, 2
+_BLACK_IS_ZERO, _RGB = 1, 2
+
+
+class TooLargeForTiffError(ValueError):
+    """A TIFF has at most 4 GiB: choose PNG."""
+
+
+def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | None = None) -> bytes:
+    """The picture as a file: uint8 (H, W, n) with n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA. Raises TooLargeForTiffError."""
+    height, width, channels = samples.shape
+    rows = min(height, max(1, STRIP_BYTES // (width * channels)))
+    strips = list(_strips(samples, rows))
+    lengths = [len(strip) for strip in strips]
+    if sum(lengths) + (1 << 20) > MAX_BYTES:
+        raise TooLargeForTiffError
+    directory = ImageFileDirectory_v2()
+    if exif:
+        described = Image.Exif()
+        described.load(exif)
+        for tag, value in described.items():
+            # What it says of the pixels was true of the picture as it was.
+            if tag not in (
+                _WIDTH,
+                _HEIGHT,
+                _BITS,
+                _COMPRESSION,
+                _PHOTOMETRIC,
+                _SAMPLES,
+                _STRIP_ROWS,
+                _PREDICTOR,
+            ):
+                directory[tag] = described.get_ifd(tag) if tag in _SUB_DIRECTORIES else value
+    directory[_WIDTH], directory[_HEIGHT] = width, height
+    directory[_BITS] = (8,) * channels
+    directory[_COMPRESSION], directory[_PREDICTOR] = _DEFLATE, _HORIZONTAL
+    directory[_PHOTOMETRIC] = _BLACK_IS_ZERO if channels < 3 else _RGB
+    directory[_SAMPLES], directory[_STRIP_ROWS] = channels, rows
+    if channels in (2, 4):
+        directory[_EXTRA_SAMPLES] = _UNASSOCIATED_ALPHA
+    if icc_profile:
+        directory.tagtype[_ICC_PROFILE] = _UNDEFINED
+        directory[_ICC_PROFILE] = icc_profile
+    directory.tagtype[_STRIP_OFFSETS] = directory.tagtype[_STRIP_LENGTHS] = _LONG
+    directory[_STRIP_LENGTHS] = tuple(lengths)
+    # From the first strip, which lies behind the directory: Pillow adds where that is.
+    directory[_STRIP_OFFSETS] = tuple(sum(lengths[:n]) for n in range(len(lengths)))
+    file = io.BytesIO()
+    directory.save(file)
+    file.writelines(strips)
+    return file.getvalue()
+
+
+_SUB_DIRECTORIES = (0x8769, 0x8825)
+"""EXIF's own and GPS."""
+
+
+def _strips(samples: UInt8Array, rows: int) -> Iterator[bytes]:
+    """Each with its samples' differences from those of the pixel to the left, compressed."""
+    for top in range(0, samples.shape[0], rows):
+        strip = samples[top : top + rows]
+        differences = strip.copy()
+        differences[:, 1:] -= strip[:, :-1]
+        yield isal_zlib.compress(differences, COMPRESS_LEVEL)
