@@ -55,12 +55,13 @@ class Admission:
             raise ProblemError(TOO_MANY_UPLOADS)
         self._uploads += 1
         try:
-            await run_in_threadpool(self._check, caller, idempotency_key)
+            await run_in_threadpool(self.check, caller, idempotency_key)
             yield
         finally:
             self._uploads -= 1
 
-    def _check(self, caller: Caller, idempotency_key: str | None) -> None:
+    def check(self, caller: Caller, idempotency_key: str | None = None) -> None:
+        """Whether there is room for one more job. Blocks; raises as :meth:`admitted` does."""
         if self._idempotency.known(caller.id, idempotency_key):
             return
         self._quotas.check_room(caller)

@@ -10,6 +10,7 @@ from redis import Redis
 
 from service.admission import Admission
 from service.auth import AuthMode, Gate, caller_of, log_who_may_call
+from service.batch import Batches, batch_router
 from service.courier import Courier
 from service.errors import (
     API_KEY_INVALID,
@@ -20,6 +21,8 @@ from service.errors import (
 )
 from service.estimates import Estimates
 from service.events import events_router
+from service.group_store import GroupStore
+from service.groups import Groups, groups_router
 from service.health import health_router
 from service.idempotency import IdempotencyKeys
 from service.intake import Intake
@@ -53,6 +56,7 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code`.
 """
 TAGS = [
     {"name": "jobs", "description": "Pictures to enlarge, from upload to result."},
+    {"name": "groups", "description": "Many pictures in one request."},
     {"name": "models", "description": "What enlarges them."},
     {"name": "health", "description": "For whoever runs the service."},
 ]
@@ -109,6 +113,7 @@ def create_app() -> FastAPI:
         settings.auth.on(host),
         IdempotencyKeys(redis, queue),
         Repeats(redis, queue, blobs, retention_s=settings.retention_s),
+        GroupStore(redis, retention_s=settings.retention_s),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
     )
 
@@ -124,6 +129,7 @@ def build_app(
     auth: AuthMode,
     idempotency: IdempotencyKeys,
     repeats: Repeats,
+    group_store: GroupStore,
     webhooks: Webhooks = NO_WEBHOOKS,
 ) -> FastAPI:
     """The gateway on the given parts; `auth` as it is on the address that it listens on."""
@@ -159,6 +165,10 @@ def build_app(
     estimates = Estimates(queue, fleet)
     admission = Admission(queue, quotas, idempotency, estimates, limits)
     app.include_router(upscale_router(admission, intake, WaitingRoom(queue), estimates, limits))
+    groups = Groups(queue, blobs, group_store)
+    batches = Batches(admission, intake, group_store, limits)
+    app.include_router(batch_router(admission, batches, groups, limits))
+    app.include_router(groups_router(groups, blobs))
     app.include_router(job_list_router(queue))
     app.include_router(jobs_router(queue, blobs, estimates))
     app.include_router(events_router(queue, estimates))

@@ -220,6 +220,19 @@ RESULT_ERASED = ErrorKind(
     "The result is gone",
     "The job was canceled or its pictures were erased: send the picture again.",
 )
+GROUP_NOT_FOUND = ErrorKind(
+    "group_not_found",
+    404,
+    "No such group",
+    "The id is wrong, the group was deleted, or its time is over.",
+)
+GROUP_NOT_FINISHED = ErrorKind(
+    "group_not_finished",
+    409,
+    "Some jobs of the group have not ended",
+    "Poll GET /groups/{id} until it has `ended`.",
+    retry_after_s=1,
+)
 RANGE_NOT_SATISFIABLE = ErrorKind(
     "range_not_satisfiable",
     416,
@@ -312,6 +325,8 @@ ERROR_KINDS = (
     JOB_NOT_FOUND,
     JOB_NOT_FINISHED,
     RESULT_ERASED,
+    GROUP_NOT_FOUND,
+    GROUP_NOT_FINISHED,
     RANGE_NOT_SATISFIABLE,
     TOO_MANY_STREAMS,
     QUEUE_FULL,

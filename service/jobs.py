@@ -128,12 +128,9 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
             raise ProblemError(RESULT_ERASED) from error
         if part is not None:
             headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size_bytes}"
-        suffix = record.job.output_format.suffix
         headers |= {
             "Content-Length": str(blob.size_bytes if part is None else len(part)),
-            "Content-Disposition": content_disposition(
-                result_filename(record.job.input.filename, _size_word(record.job, result), suffix)
-            ),
+            "Content-Disposition": content_disposition(saved_as(record.job, result)),
             "X-Content-Type-Options": "nosniff",
         }
         return StreamingResponse(
@@ -156,15 +153,7 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
     )
     def delete_job(job_id: str, caller: CallerOf) -> None:
         """A job that waits or runs ends as `canceled`; of a job that had ended, the record is deleted too."""
-        record = find_own(queue, caller, job_id)
-        was_final = record.status.final
-        if not was_final:
-            queue.cancel(job_id)
-            record = find_own(queue, caller, job_id)
-        # The pictures before the record: should erasing fail, the record is still there to try it again by.
-        blobs.erase(record.job.prefix)
-        if was_final or record.status is not JobStatus.CANCELED:  # it had ended, or did so just now
-            queue.forget(job_id)
+        delete(queue, blobs, find_own(queue, caller, job_id))
 
     return router
 
@@ -183,8 +172,23 @@ def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
     return record
 
 
-def _size_word(job: UpscaleJob, result: JobResult) -> str:
-    return f"{result.width_px}x{result.height_px}" if job.finish.resizes else f"x{job.scale}"
+def delete(queue: JobQueue, blobs: BlobStore, record: JobRecord) -> None:
+    """Cancel a job that has not ended, forget one that has, and erase its pictures. Raises what the ports raise."""
+    job, status = record.job, record.status
+    if not record.status.final:
+        queue.cancel(job.id)
+        now = queue.find(job.id)
+        status = now.status if now else JobStatus.CANCELED
+    # The pictures before the record: should erasing fail, the record is still there to try it again by.
+    blobs.erase(job.prefix)
+    if record.status.final or status is not JobStatus.CANCELED:  # it had ended, or did so just now
+        queue.forget(job.id)
+
+
+def saved_as(job: UpscaleJob, result: JobResult) -> str:
+    """The name of a result's file."""
+    size = f"{result.width_px}x{result.height_px}" if job.finish.resizes else f"x{job.scale}"
+    return result_filename(job.input.filename, size, job.output_format.suffix)
 
 
 def _result(record: JobRecord) -> JobResult:

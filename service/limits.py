@@ -26,6 +26,8 @@ class Limits:
     """How long the first interactive job may have waited."""
     max_uploads: int = 256
     """Uploads that one gateway receives at once."""
+    max_batch_bytes: int = 512 * 1024 * 1024
+    """Length of all pictures of a batch together."""
     upload_idle_timeout_s: float = 30.0
     """How long an upload may stand still."""
     min_upload_bytes_per_s: int = 1024

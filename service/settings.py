@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """The same for the seconds that the first interactive job has waited: where no worker takes it, another would wait as long."""
     max_uploads: PositiveInt = Limits.max_uploads
     """Uploads that one gateway receives at once, each with up to 1 MiB in memory and the rest in a temporary file (TMPDIR)."""
+    max_batch_bytes: PositiveInt = Limits.max_batch_bytes
+    """Length of all pictures of one batch together, in bytes."""
     upload_idle_timeout_s: PositiveFloat = Limits.upload_idle_timeout_s
     """Seconds that an upload may stand still, so that half-open connections do not pile up."""
     min_upload_bytes_per_s: PositiveInt = Limits.min_upload_bytes_per_s
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
             max_queued_pixels=self.max_queued_pixels,
             max_queue_age_s=self.max_queue_age_s,
             max_uploads=self.max_uploads,
+            max_batch_bytes=self.max_batch_bytes,
             upload_idle_timeout_s=self.upload_idle_timeout_s,
             min_upload_bytes_per_s=self.min_upload_bytes_per_s,
         )

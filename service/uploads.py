@@ -1,4 +1,4 @@
-"""Receiving a picture and its options, never more bytes than are allowed.
+"""Receiving a picture, or a batch of them, and its options, never more bytes than are allowed.
 
 Starlette's own `max_body_size` is not used: it answers a Content-Length above the limit in
 plain text, past every handler, and the gateway promises problem+json for every error.
@@ -36,6 +36,10 @@ IMAGE_FIELD = "image"
 FORM_ALLOWANCE_BYTES = 64 * 1024
 """What a form may have around the picture: boundaries, headers, options."""
 MAX_FILES = 8
+MAX_BATCH_FILES = 100
+BATCH_ALLOWANCE_BYTES = 1024 * 1024
+BATCH_SPOOL_BYTES = 64 * 1024
+"""Of each picture of a batch, which has a hundred of them, in memory."""
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 4096
 SPOOL_BYTES = MultiPartParser.spool_max_size
@@ -61,15 +65,15 @@ class Upload:
 async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
     """The upload, while the context lasts. Raises ProblemError."""
     max_bytes = limits.max_upload_bytes
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    pairs = [(name, value) for name, value in request.query_params.multi_items() if value]
+    media_type, pairs = _media_type(request), _query(request)
     if media_type == "multipart/form-data":
-        async with aclosing(_body(request, max_bytes + FORM_ALLOWANCE_BYTES, limits)) as body:
-            form = await _parsed(request, body)
+        allowed_bytes = max_bytes + FORM_ALLOWANCE_BYTES
+        async with aclosing(_body(request, allowed_bytes, max_bytes, limits)) as body:
+            form = await _Parser(request, body, MAX_FILES, SPOOL_BYTES).form()
         try:
-            image, fields = _split(form)
+            (image,), fields = _split(form, most=1)
             if (image.size or 0) > max_bytes:
-                raise _too_large(max_bytes)
+                raise too_large(max_bytes)
             yield Upload(image.file, safe_filename(image.filename or ""), _unique([*pairs, *fields]))
         finally:
             await form.close()
@@ -79,7 +83,7 @@ async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
             picture = cast(BinaryIO, spool)
             # Writes in a thread once the file is on the disk.
             writer = UploadFile(picture, size=0)
-            async with aclosing(_body(request, max_bytes, limits)) as body:
+            async with aclosing(_body(request, max_bytes, max_bytes, limits)) as body:
                 async for chunk in body:
                     await writer.write(chunk)
             yield Upload(picture, "", options)
@@ -87,10 +91,43 @@ async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE)
 
 
-async def _body(request: Request, limit_bytes: int, limits: Limits) -> AsyncGenerator[bytes, None]:
+@asynccontextmanager
+async def received_batch(request: Request, limits: Limits) -> AsyncIterator[list[Upload]]:
+    """The uploads of a batch, all with the same options, while the context lasts. Raises ProblemError.
+
+    How long each of them is has not been looked at.
+    """
+    if _media_type(request) != "multipart/form-data":
+        raise ProblemError(
+            UNSUPPORTED_MEDIA_TYPE,
+            "A batch is a form: multipart/form-data with the field `image` for each picture.",
+        )
+    allowed_bytes = limits.max_batch_bytes + BATCH_ALLOWANCE_BYTES
+    async with aclosing(_body(request, allowed_bytes, limits.max_batch_bytes, limits)) as body:
+        form = await _Parser(request, body, MAX_BATCH_FILES, BATCH_SPOOL_BYTES).form()
+    try:
+        images, fields = _split(form, most=MAX_BATCH_FILES)
+        options = _unique([*_query(request), *fields])
+        yield [Upload(image.file, safe_filename(image.filename or ""), options) for image in images]
+    finally:
+        await form.close()
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in request.query_params.multi_items() if value]
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _body(
+    request: Request, limit_bytes: int, told_bytes: int, limits: Limits
+) -> AsyncGenerator[bytes, None]:
+    """The body, which may have `limit_bytes`; `told_bytes` of them are the pictures'."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_large(limits.max_upload_bytes)
+        raise too_large(told_bytes)
     so_far_bytes = 0
     began_s = time.monotonic()
     async with aclosing(request.stream()) as stream:
@@ -106,7 +143,7 @@ async def _body(request: Request, limit_bytes: int, limits: Limits) -> AsyncGene
                 raise ProblemError(MALFORMED_BODY, "The connection ended before the body did.") from error
             so_far_bytes += len(chunk)
             if so_far_bytes > limit_bytes:
-                raise _too_large(limits.max_upload_bytes)
+                raise too_large(told_bytes)
             age_s = time.monotonic() - began_s
             if age_s > SLOW_START_S and so_far_bytes < limits.min_upload_bytes_per_s * age_s:
                 raise ProblemError(UPLOAD_TOO_SLOW, headers=LET_GO)
@@ -116,15 +153,27 @@ async def _body(request: Request, limit_bytes: int, limits: Limits) -> AsyncGene
 class _Parser(MultiPartParser):
     """Refuses a form without its closing boundary: its last fields would silently be missing."""
 
-    def __init__(self, request: Request, body: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, request: Request, body: AsyncGenerator[bytes, None], max_files: int, spool_bytes: int
+    ) -> None:
         super().__init__(
             request.headers,
             self._until_closed(body),
-            max_files=MAX_FILES,
+            max_files=max_files,
             max_fields=MAX_FIELDS,
             max_part_size=MAX_FIELD_BYTES,
         )
+        self.spool_max_size = spool_bytes
         self._closed = False
+
+    async def form(self) -> FormData:
+        """The whole form. Raises ProblemError."""
+        try:
+            return await self.parse()
+        # UnicodeError: the client chose a charset such as `idna`, in which its own names mean nothing.
+        except (MultiPartException, UnicodeError) as error:
+            reason = error.message if isinstance(error, MultiPartException) else str(error)
+            raise ProblemError(MALFORMED_BODY, f"{reason.rstrip('.')}. {MALFORMED_BODY.fix}") from error
 
     def on_end(self) -> None:
         self._closed = True
@@ -137,29 +186,18 @@ class _Parser(MultiPartParser):
             raise MultiPartException("The form ends before its closing boundary.")
 
 
-async def _parsed(request: Request, body: AsyncGenerator[bytes, None]) -> FormData:
-    try:
-        return await _Parser(request, body).parse()
-    # UnicodeError: the client chose a charset such as `idna`, in which its own names mean nothing.
-    except (MultiPartException, UnicodeError) as error:
-        reason = error.message if isinstance(error, MultiPartException) else str(error)
-        raise ProblemError(MALFORMED_BODY, f"{reason.rstrip('.')}. {MALFORMED_BODY.fix}") from error
-
-
-def _split(form: FormData) -> tuple[UploadFile, list[tuple[str, str]]]:
-    """The one picture, and the fields that are not empty."""
+def _split(form: FormData, most: int) -> tuple[list[UploadFile], list[tuple[str, str]]]:
+    """The pictures, at least one and not more than that, and the fields that are not empty."""
     files = [(_text(name), value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     fields = [
         (_text(name), _text(value)) for name, value in form.multi_items() if isinstance(value, str) and value
     ]
     problems = []
-    if [name for name, _ in files].count(IMAGE_FIELD) != 1:
-        problems.append(
-            FieldError(
-                field=IMAGE_FIELD,
-                message="Send exactly one file in this field (with curl: -F image=@photo.jpg)",
-            )
-        )
+    images = [value for name, value in files if name == IMAGE_FIELD]
+    if not 1 <= len(images) <= most:
+        count = "exactly one file" if most == 1 else f"one to {most} files"
+        message = f"Send {count} in this field (with curl: -F image=@photo.jpg)"
+        problems.append(FieldError(field=IMAGE_FIELD, message=message))
     problems += [
         FieldError(field=name, message="Only `image` may be a file")
         for name, _ in files
@@ -168,7 +206,7 @@ def _split(form: FormData) -> tuple[UploadFile, list[tuple[str, str]]]:
     fields = [(name, value) for name, value in fields if name != IMAGE_FIELD]
     if problems:
         raise invalid_request(problems)
-    return files[0][1], fields
+    return images, fields
 
 
 def _text(sent: str) -> str:
@@ -184,5 +222,6 @@ def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError(UPLOAD_TOO_LARGE, f"A picture may have {max_bytes} bytes.", max_bytes=max_bytes)
+def too_large(max_bytes: int) -> ProblemError:
+    """The problem for what is longer than that."""
+    return ProblemError(UPLOAD_TOO_LARGE, f"{max_bytes} bytes are allowed.", max_bytes=max_bytes)

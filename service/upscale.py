@@ -157,7 +157,7 @@ def upscale_router(
                 intake.accept,
                 caller,
                 upload,
-                _options(upload.options),
+                checked_options(upload.options),
                 idempotency_key,
                 anew=cache_control is not None and NO_CACHE.search(cache_control) is not None,
             )
@@ -190,7 +190,8 @@ def _as_it_stands(estimates: Estimates, record: JobRecord, root_path: str) -> Jo
         return Job.from_record(record, root_path)
 
 
-def _options(sent: dict[str, str]) -> UpscaleOptions:
+def checked_options(sent: dict[str, str]) -> UpscaleOptions:
+    """The options as they were sent. Raises ProblemError."""
     try:
         options = UpscaleOptions.model_validate(sent)
     except ValidationError as error:
@@ -202,19 +203,26 @@ def _options(sent: dict[str, str]) -> UpscaleOptions:
 
 
 def _request_documentation() -> dict[str, Any]:
-    """The request in OpenAPI's words, which FastAPI cannot derive where it does not receive the body itself."""
-    options = UpscaleOptions.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     picture = {
         "type": "string",
         "contentMediaType": "application/octet-stream",
         "format": "binary",  # OpenAPI 3.0's word, by which generators of clients go
         "description": "The picture.",
     }
+    return options_documentation(picture)
+
+
+def options_documentation(image: dict[str, Any], *, only_form: bool = False) -> dict[str, Any]:
+    """The request in OpenAPI's words, which FastAPI cannot derive where it does not receive the body itself.
+
+    `image` is the schema of that field; `only_form`: a picture cannot be the body itself.
+    """
+    options = UpscaleOptions.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
     form = {
         "type": "object",
         "required": [IMAGE_FIELD],
         "additionalProperties": False,
-        "properties": {IMAGE_FIELD: picture, **options},
+        "properties": {IMAGE_FIELD: image, **options},
     }
     return {
         "parameters": [
@@ -232,7 +240,11 @@ def _request_documentation() -> dict[str, Any]:
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": form},
-                **{f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in READ_FORMATS},
+                **{
+                    f.media_type: {"schema": {"type": "string", "format": "binary"}}
+                    for f in READ_FORMATS
+                    if not only_form
+                },
             },
         },
     }

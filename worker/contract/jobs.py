@@ -217,6 +217,18 @@ class JobFailure:
 
 
 @dataclass(frozen=True)
+class JobState:
+    """How a job stands, and no more."""
+
+    status: JobStatus
+    """Where it stands."""
+    progress: float
+    """The share of the work done, 0 to 1."""
+    failure: JobFailure | None
+    """Set when failed."""
+
+
+@dataclass(frozen=True)
 class JobRecord:
     """A job as the queue knows it now."""
 

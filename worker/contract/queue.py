@@ -8,7 +8,7 @@ so lives and dies with it.
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -34,6 +34,7 @@ from worker.contract.jobs import (
     JobRecord,
     JobResult,
     JobSchemaError,
+    JobState,
     JobStatus,
     Priority,
     UpscaleJob,
@@ -303,6 +304,15 @@ class JobQueue:
             failure=_failure(failure) if status is JobStatus.FAILED else None,
         )
 
+    def states(self, job_ids: Sequence[str]) -> list[JobState | None]:
+        """How many jobs stand, in one question; None for each that is unknown or whose time is over."""
+        fields = ["status", Field.PROGRESS, Field.FAILURE, Field.CANCEL]
+        with redis_errors_translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hmget(Job.key_for(job_id), fields)
+            answers = pipeline.execute()
+        return [_state(*answer) for answer in answers]
+
     def cancel(self, job_id: str) -> None:
         """Make a job that has not ended end as canceled; nothing happens to one that has."""
         with redis_errors_translated():
@@ -435,6 +445,16 @@ def redis_errors_translated() -> Iterator[None]:
 
 def _epoch_s(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
+
+
+def _state(
+    status: bytes | None, progress: bytes | None, failure: bytes | None, cancel: bytes | None
+) -> JobState | None:
+    if status is None:
+        return None
+    state = JobStatus.CANCELED if cancel else _STATUS_OF_RQ[RqStatus(as_text(status))]
+    share = 1.0 if state is JobStatus.SUCCEEDED else float(progress or 0.0)
+    return JobState(state, share, _failure(failure) if state is JobStatus.FAILED else None)
 
 
 def _failure(stored: bytes | str | None) -> JobFailure:

@@ -9,6 +9,7 @@ from redis import Redis
 
 from service.app import build_app
 from service.auth import AuthMode
+from service.group_store import GroupStore
 from service.idempotency import IdempotencyKeys
 from service.keys import KeyStore
 from service.limits import NO_LIMITS, Allowance, Limits
@@ -108,6 +109,7 @@ def client_with(world: World, webhooks: Webhooks = NO_WEBHOOKS, limits: Limits =
         AuthMode.AUTO,
         IdempotencyKeys(world.redis, world.queue),
         Repeats(world.redis, world.queue, world.blobs, retention_s=600),
+        GroupStore(world.redis, retention_s=600),
         webhooks,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
@@ -139,6 +141,7 @@ async def world(tmp_path: Path, valkey: Redis) -> AsyncIterator[World]:
         AuthMode.AUTO,
         IdempotencyKeys(valkey, queue),
         Repeats(valkey, queue, blobs, retention_s=600),
+        GroupStore(valkey, retention_s=600),
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://gateway.test"

@@ -79,6 +79,11 @@ async def job_not_finished(world: World) -> httpx.Response:
     return await world.client.get(f"/jobs/{await world.accepted()}/result")
 
 
+async def group_not_finished(world: World) -> httpx.Response:
+    made = await world.client.post("/upscale/batch", files={"image": PICTURE})
+    return await world.client.get(f"{made.headers['location']}/result")
+
+
 async def not_ready(world: World) -> httpx.Response:
     world.fleet.names = ()
     return await world.client.get("/readyz")
@@ -199,6 +204,8 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "job_not_found": lambda world: world.client.get("/jobs/nobody"),
     "job_not_finished": job_not_finished,
     "result_erased": result_erased,
+    "group_not_found": lambda world: world.client.get("/groups/nobody"),
+    "group_not_finished": group_not_finished,
     "range_not_satisfiable": range_not_satisfiable,
     "too_many_streams": too_many_streams,
     "queue_full": queue_full,

@@ -72,7 +72,10 @@ async def test_operations_have_ids_tags_and_summaries(document: dict[str, Any]) 
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     ids = [operation["operationId"] for operation in operations]
     assert sorted(ids) == [
+        "deleteGroup",
         "deleteJob",
+        "getGroup",
+        "getGroupResult",
         "getJob",
         "getJobEvents",
         "getResult",
@@ -82,6 +85,7 @@ async def test_operations_have_ids_tags_and_summaries(document: dict[str, Any]) 
         "metrics",
         "readyz",
         "upscale",
+        "upscaleBatch",
     ]
     assert all(operation["tags"] and operation["summary"] for operation in operations)
     assert "HTTPValidationError" not in document["components"]["schemas"]
