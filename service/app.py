@@ -25,6 +25,7 @@ from service.group_store import GroupStore
 from service.groups import Groups, groups_router
 from service.health import health_router
 from service.idempotency import IdempotencyKeys
+from service.image_urls import ImageUrls
 from service.intake import Intake
 from service.job_list import job_list_router
 from service.jobs import jobs_router
@@ -115,6 +116,7 @@ def create_app() -> FastAPI:
         Repeats(redis, queue, blobs, retention_s=settings.retention_s),
         GroupStore(redis, retention_s=settings.retention_s),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
+        ImageUrls(enabled=settings.image_urls, allowed=settings.image_urls_allow),
     )
 
 
@@ -131,6 +133,7 @@ def build_app(
     repeats: Repeats,
     group_store: GroupStore,
     webhooks: Webhooks = NO_WEBHOOKS,
+    image_urls: ImageUrls | None = None,
 ) -> FastAPI:
     """The gateway on the given parts; `auth` as it is on the address that it listens on."""
     metrics = GatewayMetrics(queue, fleet)
@@ -164,7 +167,9 @@ def build_app(
     intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
     estimates = Estimates(queue, fleet)
     admission = Admission(queue, quotas, idempotency, estimates, limits)
-    app.include_router(upscale_router(admission, intake, WaitingRoom(queue), estimates, limits))
+    app.include_router(
+        upscale_router(admission, intake, WaitingRoom(queue), estimates, image_urls or ImageUrls(), limits)
+    )
     groups = Groups(queue, blobs, group_store)
     batches = Batches(admission, intake, group_store, limits)
     app.include_router(batch_router(admission, batches, groups, limits))

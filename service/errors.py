@@ -189,6 +189,24 @@ WEBHOOK_URL_REFUSED = ErrorKind(
     "The webhook's URL is not one that may be called",
     "Send an http or https URL of a host on the public internet, without a user name or a password.",
 )
+IMAGE_URLS_OFF = ErrorKind(
+    "image_urls_off",
+    400,
+    "Pictures are not fetched from URLs here",
+    "Send the picture itself. Whoever runs the service can allow it by ENLARGER_IMAGE_URLS.",
+)
+IMAGE_URL_REFUSED = ErrorKind(
+    "image_url_refused",
+    400,
+    "The picture's URL is not one that may be fetched",
+    "Send an http or https URL of a host on the public internet, without a user name or a password.",
+)
+IMAGE_URL_FAILED = ErrorKind(
+    "image_url_failed",
+    424,
+    "The picture cannot be fetched",
+    "Its host has to be on the public internet and to answer 200 with the picture; or send the picture itself.",
+)
 NOT_FOUND = ErrorKind(
     "not_found",
     404,
@@ -320,6 +338,9 @@ ERROR_KINDS = (
     PIXEL_QUOTA_USED_UP,
     WEBHOOKS_OFF,
     WEBHOOK_URL_REFUSED,
+    IMAGE_URLS_OFF,
+    IMAGE_URL_REFUSED,
+    IMAGE_URL_FAILED,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
     JOB_NOT_FOUND,

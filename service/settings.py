@@ -93,6 +93,11 @@ class Settings(BaseSettings):
     webhook_allow: NetworkList = ()
     """Networks that webhooks may go to though they are not public, such as `127.0.0.1/32,10.1.0.0/16`: where receivers of your own are."""
 
+    image_urls: bool = False
+    """Whether pictures may be named by URL (`image_url`): the gateway then fetches from the public internet what strangers name."""
+    image_urls_allow: NetworkList = ()
+    """Networks that such pictures may come from though they are not public, such as `10.1.0.0/16`."""
+
     @property
     def limits(self) -> Limits:
         """The limits among the settings."""

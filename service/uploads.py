@@ -7,8 +7,9 @@ could say that the queue is full.
 """
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
@@ -28,6 +29,7 @@ from service.errors import (
     ProblemError,
 )
 from service.filenames import safe_filename
+from service.image_urls import IMAGE_URL_FIELD, MAX_URL_CHARACTERS, ImageUrls, filename_of
 from service.limits import Limits
 from service.problems import invalid_request
 from service.schemas import FieldError
@@ -42,6 +44,7 @@ BATCH_SPOOL_BYTES = 64 * 1024
 """Of each picture of a batch, which has a hundred of them, in memory."""
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 4096
+MAX_JSON_BYTES = 64 * 1024
 SPOOL_BYTES = MultiPartParser.spool_max_size
 SLOW_START_S = 30.0
 """How old an upload is before its speed counts: connections begin slowly, and a small picture has come by then."""
@@ -57,13 +60,13 @@ class Upload:
     """The picture, at its beginning; in memory up to 1 MiB, in a temporary file beyond."""
     filename: str
     """The name that the client gave, made harmless; may be empty."""
-    options: dict[str, str]
-    """What came with it, unchecked: from the form and from the query."""
+    options: Mapping[str, object]
+    """What came with it, unchecked: from the form or the JSON, and from the query."""
 
 
 @asynccontextmanager
-async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
-    """The upload, while the context lasts. Raises ProblemError."""
+async def received(request: Request, limits: Limits, image_urls: ImageUrls) -> AsyncIterator[Upload]:
+    """The upload, or the picture at the URL that was sent, while the context lasts. Raises ProblemError."""
     max_bytes = limits.max_upload_bytes
     media_type, pairs = _media_type(request), _query(request)
     if media_type == "multipart/form-data":
@@ -79,14 +82,13 @@ async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
             await form.close()
     elif media_type.startswith("image/"):
         options = _unique(pairs)
-        with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
-            picture = cast(BinaryIO, spool)
-            # Writes in a thread once the file is on the disk.
-            writer = UploadFile(picture, size=0)
-            async with aclosing(_body(request, max_bytes, max_bytes, limits)) as body:
-                async for chunk in body:
-                    await writer.write(chunk)
+        async with _spooled(_body(request, max_bytes, max_bytes, limits), max_bytes) as picture:
             yield Upload(picture, "", options)
+    elif media_type == "application/json":
+        image_urls.check_enabled()
+        url, asked = await _json(request, limits, pairs)
+        async with _spooled(image_urls.chunks(url, limits), max_bytes) as picture:
+            yield Upload(picture, filename_of(url), asked)
     else:
         raise ProblemError(UNSUPPORTED_MEDIA_TYPE)
 
@@ -111,6 +113,46 @@ async def received_batch(request: Request, limits: Limits) -> AsyncIterator[list
         yield [Upload(image.file, safe_filename(image.filename or ""), options) for image in images]
     finally:
         await form.close()
+
+
+@asynccontextmanager
+async def _spooled(chunks: AsyncGenerator[bytes, None], max_bytes: int) -> AsyncIterator[BinaryIO]:
+    """A file of what comes, which lies on the disk once it is long."""
+    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
+        picture = cast(BinaryIO, spool)
+        # Writes in a thread once the file is on the disk.
+        writer = UploadFile(picture, size=0)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await writer.write(chunk)
+                if (writer.size or 0) > max_bytes:
+                    raise too_large(max_bytes)
+        yield picture
+
+
+async def _json(
+    request: Request, limits: Limits, pairs: list[tuple[str, str]]
+) -> tuple[str, dict[str, object]]:
+    """The URL that a JSON body names, and the options beside it and in the query."""
+    async with aclosing(_body(request, MAX_JSON_BYTES, MAX_JSON_BYTES, limits)) as body:
+        content = b"".join([chunk async for chunk in body])
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(MALFORMED_BODY, "The body is not JSON.") from error
+    if not isinstance(found, dict):
+        raise ProblemError(MALFORMED_BODY, f"The body is JSON, but no object with `{IMAGE_URL_FIELD}`.")
+    options: dict[str, object] = {
+        _text(name): _text(value) if isinstance(value, str) else value
+        for name, value in found.items()
+        if value is not None and value != ""
+    }
+    url = options.pop(IMAGE_URL_FIELD, None)
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARACTERS:
+        message = f"Send the picture's URL in this field, at most {MAX_URL_CHARACTERS} characters"
+        raise invalid_request([FieldError(field=IMAGE_URL_FIELD, message=message)])
+    _unique([*pairs, *((name, "") for name in options)])
+    return url, {**options, **dict(pairs)}
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """POST /upscale: from a request to its answer."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -14,6 +15,9 @@ from service.errors import (
     IDEMPOTENCY_KEY_REUSED,
     IMAGE_DAMAGED,
     IMAGE_TRUNCATED,
+    IMAGE_URL_FAILED,
+    IMAGE_URL_REFUSED,
+    IMAGE_URLS_OFF,
     INVALID_REQUEST,
     MALFORMED_BODY,
     MODELS_UNAVAILABLE,
@@ -38,6 +42,7 @@ from service.errors import (
     WEBHOOKS_OFF,
 )
 from service.estimates import Estimates
+from service.image_urls import IMAGE_URL_FIELD, MAX_URL_CHARACTERS, ImageUrls
 from service.intake import Intake
 from service.limits import Limits
 from service.prefer import MAX_WAIT_S, WaitingRoom, wait_s
@@ -76,7 +81,12 @@ REPLAYED = {
 
 
 def upscale_router(
-    admission: Admission, intake: Intake, waiting_room: WaitingRoom, estimates: Estimates, limits: Limits
+    admission: Admission,
+    intake: Intake,
+    waiting_room: WaitingRoom,
+    estimates: Estimates,
+    image_urls: ImageUrls,
+    limits: Limits,
 ) -> APIRouter:
     """The route that accepts pictures."""
     router = APIRouter(tags=["jobs"])
@@ -130,6 +140,9 @@ def upscale_router(
                 PIXEL_QUOTA_USED_UP,
                 WEBHOOKS_OFF,
                 WEBHOOK_URL_REFUSED,
+                IMAGE_URLS_OFF,
+                IMAGE_URL_REFUSED,
+                IMAGE_URL_FAILED,
                 QUEUE_FULL,
                 TOO_MANY_UPLOADS,
                 QUEUE_UNAVAILABLE,
@@ -149,10 +162,14 @@ def upscale_router(
     ) -> Job:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
-        Options are fields of the form or parameters of the query. The result keeps transparency (in a JPEG it
+        Or, where the service allows it, send JSON with the picture's URL as `image_url`. Options are fields of the form, parameters of
+        the query, or members of the JSON. The result keeps transparency (in a JPEG it
         becomes white), colour profile and EXIF (but for `metadata=strip`), turned upright; 16 bits a sample are reduced to 8.
         """
-        async with admission.admitted(caller, idempotency_key), received(request, limits) as upload:
+        async with (
+            admission.admitted(caller, idempotency_key),
+            received(request, limits, image_urls) as upload,
+        ):
             accepted = await run_in_threadpool(
                 intake.accept,
                 caller,
@@ -190,7 +207,7 @@ def _as_it_stands(estimates: Estimates, record: JobRecord, root_path: str) -> Jo
         return Job.from_record(record, root_path)
 
 
-def checked_options(sent: dict[str, str]) -> UpscaleOptions:
+def checked_options(sent: Mapping[str, object]) -> UpscaleOptions:
     """The options as they were sent. Raises ProblemError."""
     try:
         options = UpscaleOptions.model_validate(sent)
@@ -240,6 +257,7 @@ def options_documentation(image: dict[str, Any], *, only_form: bool = False) -> 
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": form},
+                **({} if only_form else {"application/json": {"schema": _json_documentation(options)}}),
                 **{
                     f.media_type: {"schema": {"type": "string", "format": "binary"}}
                     for f in READ_FORMATS
@@ -247,4 +265,19 @@ def options_documentation(image: dict[str, Any], *, only_form: bool = False) -> 
                 },
             },
         },
+    }
+
+
+def _json_documentation(options: dict[str, Any]) -> dict[str, Any]:
+    url = {
+        "type": "string",
+        "maxLength": MAX_URL_CHARACTERS,
+        "description": "Where the picture is, on the public internet. Off unless the service is configured to fetch.",
+    }
+    return {
+        "type": "object",
+        "required": [IMAGE_URL_FIELD],
+        "additionalProperties": False,
+        "properties": {IMAGE_URL_FIELD: url, **options},
+        "examples": [{IMAGE_URL_FIELD: "https://example.org/photo.jpg", "scale": 4}],
     }

@@ -11,6 +11,7 @@ from service.app import build_app
 from service.auth import AuthMode
 from service.group_store import GroupStore
 from service.idempotency import IdempotencyKeys
+from service.image_urls import ImageUrls
 from service.keys import KeyStore
 from service.limits import NO_LIMITS, Allowance, Limits
 from service.quotas import Quotas
@@ -96,7 +97,12 @@ def publish(
     (path / "manifest.json").write_text(manifest.to_json())
 
 
-def client_with(world: World, webhooks: Webhooks = NO_WEBHOOKS, limits: Limits = LIMITS) -> httpx.AsyncClient:
+def client_with(
+    world: World,
+    webhooks: Webhooks = NO_WEBHOOKS,
+    limits: Limits = LIMITS,
+    image_urls: ImageUrls | None = None,
+) -> httpx.AsyncClient:
     """A client of another gateway on the world's parts."""
     app = build_app(
         world.queue,
@@ -111,6 +117,7 @@ def client_with(world: World, webhooks: Webhooks = NO_WEBHOOKS, limits: Limits =
         Repeats(world.redis, world.queue, world.blobs, retention_s=600),
         GroupStore(world.redis, retention_s=600),
         webhooks,
+        image_urls,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
 

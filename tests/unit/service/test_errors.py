@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from service.errors import ERROR_KINDS, ErrorKind, markdown_table
+from service.image_urls import ImageUrls
 from service.limits import Allowance
 from service.schemas import Problem
 from tests.courier_thread import WEBHOOKS
@@ -82,6 +83,11 @@ async def job_not_finished(world: World) -> httpx.Response:
 async def group_not_finished(world: World) -> httpx.Response:
     made = await world.client.post("/upscale/batch", files={"image": PICTURE})
     return await world.client.get(f"{made.headers['location']}/result")
+
+
+async def with_image_url(world: World, url: str) -> httpx.Response:
+    async with client_with(world, image_urls=ImageUrls(enabled=True)) as client:
+        return await client.post("/upscale", json={"image_url": url})
 
 
 async def not_ready(world: World) -> httpx.Response:
@@ -176,7 +182,9 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "malformed_body": lambda world: world.client.post(
         "/upscale", content=b"--b", headers={"Content-Type": "multipart/form-data; boundary=b"}
     ),
-    "unsupported_media_type": lambda world: world.client.post("/upscale", json={"image": "photo.png"}),
+    "unsupported_media_type": lambda world: world.client.post(
+        "/upscale", content="a photo", headers={"Content-Type": "text/plain"}
+    ),
     "empty_image": lambda world: world.post(picture=b""),
     "unsupported_image": lambda world: world.post(picture=b"hello", filename="photo.jpg"),
     "image_truncated": lambda world: world.post(picture=encoded("JPEG")[:-100]),
@@ -199,6 +207,11 @@ PROVOCATIONS: dict[str, Callable[[World], Awaitable[httpx.Response]]] = {
     "request_in_progress": request_in_progress,
     "webhooks_off": lambda world: world.post({"webhook_url": "https://example.org/secret"}),
     "webhook_url_refused": webhook_url_refused,
+    "image_urls_off": lambda world: world.client.post(
+        "/upscale", json={"image_url": "https://example.org/a.png"}
+    ),
+    "image_url_refused": lambda world: with_image_url(world, "ftp://example.org/a.png"),
+    "image_url_failed": lambda world: with_image_url(world, "http://127.0.0.1/a.png"),
     "not_found": lambda world: world.client.get("/nothing"),
     "method_not_allowed": lambda world: world.client.put("/upscale"),
     "job_not_found": lambda world: world.client.get("/jobs/nobody"),
