@@ -39,6 +39,7 @@ from service.quotas import Quotas, RateLimitHeaders
 from service.reference import ASSETS_PATH, assets, reference_router
 from service.repeats import Repeats
 from service.schemas import Problem
+from service.security_headers import SecurityHeaders
 from service.settings import ServerSettings, Settings
 from service.upscale import upscale_router
 from service.webhooks import NO_WEBHOOKS, Webhooks, webhook_documentation
@@ -117,6 +118,7 @@ def create_app() -> FastAPI:
         GroupStore(redis, retention_s=settings.retention_s),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
         ImageUrls(enabled=settings.image_urls, allowed=settings.image_urls_allow),
+        presigned_results=settings.presigned_results,
     )
 
 
@@ -134,6 +136,8 @@ def build_app(
     group_store: GroupStore,
     webhooks: Webhooks = NO_WEBHOOKS,
     image_urls: ImageUrls | None = None,
+    *,
+    presigned_results: bool = False,
 ) -> FastAPI:
     """The gateway on the given parts; `auth` as it is on the address that it listens on."""
     metrics = GatewayMetrics(queue, fleet)
@@ -175,12 +179,13 @@ def build_app(
     app.include_router(batch_router(admission, batches, groups, limits))
     app.include_router(groups_router(groups, blobs))
     app.include_router(job_list_router(queue))
-    app.include_router(jobs_router(queue, blobs, estimates))
+    app.include_router(jobs_router(queue, blobs, estimates, presigned_results=presigned_results))
     app.include_router(events_router(queue, estimates))
     app.include_router(models_router(checkpoints), dependencies=[Depends(caller_of)])
     app.include_router(health_router(queue, blobs, fleet, checkpoints))
     app.include_router(metrics_router(metrics))
     app.add_middleware(RateLimitHeaders, quotas=quotas)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestCounter, metrics=metrics)
     app.include_router(reference_router())
     app.mount(ASSETS_PATH, assets())

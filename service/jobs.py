@@ -1,6 +1,7 @@
 """A job's life after its acceptance: asked for, fetched, deleted."""
 
 import re
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -28,6 +29,8 @@ from worker.contract.jobs import JobRecord, JobResult, JobStatus, PictureFormat,
 from worker.contract.logs import note_job
 from worker.contract.queue import JobQueue
 
+URL_LIVES_S = 300
+"""A presigned URL: long enough to begin a download, and whoever finds it in a log afterwards has nothing."""
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 IfNoneMatch = Annotated[str | None, Header(include_in_schema=False)]
@@ -39,8 +42,13 @@ CACHE_HEADERS = {
 }
 
 
-def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIRouter:
-    """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads."""
+def jobs_router(
+    queue: JobQueue, blobs: BlobStore, estimates: Estimates, *, presigned_results: bool
+) -> APIRouter:
+    """The routes below /jobs. They block, so they are plain functions, which FastAPI calls in threads.
+
+    `presigned_results`: results are fetched from the store itself, where it has URLs for that.
+    """
     router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], dependencies=[Depends(log_job)])
 
     @router.get(
@@ -90,6 +98,10 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
                     f.media_type: {"schema": {"type": "string", "format": "binary"}} for f in PictureFormat
                 },
             },
+            303: {
+                "description": "The picture lies there, for some minutes; only where the service is configured so.",
+                "headers": {"Location": {"description": "In the store.", "schema": {"type": "string"}}},
+            },
             304: {"description": "Unchanged.", "headers": CACHE_HEADERS},
             **problem_responses(
                 JOB_NOT_FOUND,
@@ -105,6 +117,7 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
     def get_result(
         job_id: str,
         caller: CallerOf,
+        request: Request,
         if_none_match: IfNoneMatch = None,
         byte_range: Annotated[str | None, Header(alias="Range", include_in_schema=False)] = None,
         if_range: Annotated[str | None, Header(include_in_schema=False)] = None,
@@ -118,6 +131,11 @@ def jobs_router(queue: JobQueue, blobs: BlobStore, estimates: Estimates) -> APIR
             return Response(status_code=304, headers=headers)
         size_bytes = result.size_bytes
         try:
+            # A presigned URL is for one method.
+            if presigned_results and request.method == "GET":
+                url = blobs.presigned_url(record.job.result_key, _url_lives_s(record))
+                if url is not None:
+                    return Response(status_code=303, headers={"Location": url, "Cache-Control": "no-store"})
             part = wanted_range(byte_range, if_range, etag, size_bytes)
             blob = blobs.stream(record.job.result_key, part)
         except RangeNotSatisfiableError as error:
@@ -170,6 +188,12 @@ def find_own(queue: JobQueue, caller: Caller, job_id: str) -> JobRecord:
     if record is None or record.job.owner != caller.id:
         raise ProblemError(JOB_NOT_FOUND)
     return record
+
+
+def _url_lives_s(record: JobRecord) -> int:
+    """Not beyond the result itself."""
+    left_s = (record.expires_at or 0.0) - time.time()
+    return max(1, min(URL_LIVES_S, int(left_s)))
 
 
 def delete(queue: JobQueue, blobs: BlobStore, record: JobRecord) -> None:

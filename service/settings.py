@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     webhook_allow: NetworkList = ()
     """Networks that webhooks may go to though they are not public, such as `127.0.0.1/32,10.1.0.0/16`: where receivers of your own are."""
 
+    presigned_results: bool = False
+    """Whether results are fetched from S3 itself: GET /jobs/{id}/result redirects (303) to a URL that is good for minutes. Only where clients can reach S3."""
     image_urls: bool = False
     """Whether pictures may be named by URL (`image_url`): the gateway then fetches from the public internet what strangers name."""
     image_urls_allow: NetworkList = ()

@@ -49,7 +49,7 @@ class JobProcessor:
         )
         upscaled = self._pipeline.upscale(request, on_progress, canceled)
         try:
-            self._blobs.put(job.result_key, upscaled.content)
+            self._blobs.put(job.result_key, upscaled.content, upscaled.output_format.media_type)
         except BlobStoreError as error:
             raise StorageError(f"The result cannot be stored: {error}") from error
         return JobResult(

@@ -9,17 +9,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store, from_url
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, ObjectMeta  # exist for type checkers only
+    from obstore import Attributes, GetOptions, ObjectMeta  # exist for type checkers only
 
 STREAM_CHUNK_BYTES = 1 << 20
 
@@ -79,10 +79,13 @@ class BlobStore:
             raise BlobStoreError(f"{url}: {error}") from error
         raise BlobStoreError(f"{url}: expected file:///folder, s3://bucket/prefix or memory:///")
 
-    def put(self, key: str, content: bytes | BinaryIO) -> None:
-        """Write a blob, replacing what was there. Raises BlobStoreError."""
+    def put(self, key: str, content: bytes | BinaryIO, media_type: str | None = None) -> None:
+        """Write a blob, replacing what was there. S3 keeps the media type, for who fetches by URL. Raises BlobStoreError."""
+        attributes: Attributes = (
+            {"Content-Type": media_type} if media_type and isinstance(self._store, S3Store) else {}
+        )
         try:
-            obstore.put(self._store, key, content)
+            obstore.put(self._store, key, content, attributes=attributes or None)
         except STORE_ERRORS as error:
             raise BlobStoreError(f"writing {key}: {_said(error)}") from error
 
@@ -106,6 +109,21 @@ class BlobStore:
             raise BlobMissingError(f"{key} is not there") from error
         except STORE_ERRORS as error:
             raise BlobStoreError(f"reading {key}: {_said(error)}") from error
+
+    def presigned_url(self, key: str, lives_s: int) -> str | None:
+        """A URL that anybody can fetch the blob by for so long; None where the store has none (a folder, memory).
+
+        Raises BlobMissingError or BlobStoreError.
+        """
+        if not isinstance(self._store, S3Store):
+            return None
+        try:
+            obstore.head(self._store, key)
+            return obstore.sign(self._store, "GET", key, timedelta(seconds=lives_s))
+        except NOTHING_THERE as error:
+            raise BlobMissingError(f"{key} is not there") from error
+        except STORE_ERRORS as error:
+            raise BlobStoreError(f"signing {key}: {_said(error)}") from error
 
     def copy(self, source_key: str, key: str) -> None:
         """Write under `key` what lies under `source_key`, within the store. Raises BlobMissingError or BlobStoreError."""

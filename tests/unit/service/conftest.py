@@ -102,6 +102,8 @@ def client_with(
     webhooks: Webhooks = NO_WEBHOOKS,
     limits: Limits = LIMITS,
     image_urls: ImageUrls | None = None,
+    *,
+    presigned_results: bool = False,
 ) -> httpx.AsyncClient:
     """A client of another gateway on the world's parts."""
     app = build_app(
@@ -118,6 +120,7 @@ def client_with(
         GroupStore(world.redis, retention_s=600),
         webhooks,
         image_urls,
+        presigned_results=presigned_results,
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
 

@@ -45,7 +45,7 @@ async def storage_unavailable(world: World) -> httpx.Response:
     def put(key: str, content: object) -> None:
         raise BlobStoreError("bucket secret-bucket: access denied")
 
-    world.blobs.put = put  # type: ignore[method-assign]
+    world.blobs.put = put  # type: ignore[assignment,method-assign]
     return await world.post()
 
 

@@ -1,10 +1,13 @@
 from dataclasses import replace
 from datetime import datetime
 
+import httpx
 import pytest
 
 from tests.samples import sample_result
-from tests.unit.service.conftest import World
+from tests.unit.service.conftest import World, client_with
+from tests.unit.service.pictures import encoded
+from worker.contract.blobs import BlobStore
 from worker.contract.jobs import JobFailure
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +230,30 @@ async def test_who_waits_hears_its_place_in_line(world: World) -> None:
     assert await positions() == [None, 1, 2]
     await world.client.delete(f"/jobs/{second}")
     assert await positions() == [None, None, 1]
+
+
+async def test_a_result_in_s3_can_be_fetched_from_there(world: World, s3_url: str) -> None:
+    world = replace(world, blobs=BlobStore.from_url(s3_url))
+    async with client_with(world, presigned_results=True) as client:
+        response = await client.post("/upscale", files={"image": encoded("PNG")})
+        job_id = response.json()["id"]
+        world.worker.start(job_id)
+        world.worker.succeed(job_id, sample_result())
+        response = await client.get(f"/jobs/{job_id}/result")
+        assert (response.status_code, response.json()["code"]) == (410, "result_erased")
+        world.blobs.put(f"jobs/{job_id}/result", bytes(4800))
+        response = await client.get(f"/jobs/{job_id}/result")
+        assert (response.status_code, response.headers["cache-control"]) == (303, "no-store")
+        found = httpx.get(response.headers["location"], trust_env=False, headers={"Range": "bytes=0-99"})
+        assert (found.status_code, len(found.content)) == (206, 100)
+        assert 290 <= int(httpx.URL(response.headers["location"]).params["X-Amz-Expires"]) <= 300
+        assert (await client.head(f"/jobs/{job_id}/result")).status_code == 200
+
+
+async def test_a_store_without_urls_gives_the_result_itself(world: World) -> None:
+    async with client_with(world, presigned_results=True) as client:
+        job_id = await world.accepted()
+        world.worker.start(job_id)
+        world.blobs.put(f"jobs/{job_id}/result", bytes(4800))
+        world.worker.succeed(job_id, sample_result())
+        assert (await client.get(f"/jobs/{job_id}/result")).content == bytes(4800)
