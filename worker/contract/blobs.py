@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -184,5 +185,12 @@ class BlobStore:
             raise BlobStoreError(f"listing {prefix}: {_said(error)}") from error
 
     def ping(self) -> None:
-        """Raises BlobStoreError unless the store answers."""
-        self.keys("ping/")
+        """Raises BlobStoreError unless the store answers; a folder has to be there and to take a blob."""
+        if self._folder is None:
+            self.keys("ping/")
+            return
+        if not self._folder.is_dir():  # otherwise writing would make it, where a disk is to be mounted
+            raise BlobStoreError(f"{self._folder} is not there")
+        key = f"ping/{uuid4().hex}"
+        self.put(key, b"ping")
+        self.delete(key)
