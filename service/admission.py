@@ -71,13 +71,13 @@ class Admission:
         limits = self._limits
         if self._queue.waiting() >= limits.max_queued_jobs:
             raise self._full(f"{limits.max_queued_jobs} jobs wait")
-        standing = self._standing()
+        standing = self.standing()
         if standing.backlog.work_px >= limits.max_queued_pixels:
             raise self._full(f"{limits.max_queued_pixels / MEGAPIXEL:.6g} megapixels wait")
         if standing.oldest_waiting_s.get(Priority.INTERACTIVE, 0.0) >= limits.max_queue_age_s:
             raise self._full(f"The first in line has waited for {limits.max_queue_age_s:.6g} s")
 
-    def _standing(self) -> QueueStatistics:
+    def standing(self) -> QueueStatistics:
         """How the queue stood less than a second ago."""
         now_s = time.monotonic()
         if self._measured is None or now_s - self._measured[0] >= MEASURED_FOR_S:
@@ -86,6 +86,6 @@ class Admission:
         return self._measured[1]
 
     def _full(self, reason: str) -> ProblemError:
-        room_s = self._estimates.room_after_s(self._standing().backlog)
+        room_s = self._estimates.room_after_s(self.standing().backlog)
         headers = {} if room_s is None else {"Retry-After": str(room_s)}
         return ProblemError(QUEUE_FULL, f"{reason}, or more. {QUEUE_FULL.fix}", headers=headers)

@@ -114,7 +114,7 @@ def create_app() -> FastAPI:
         Quotas(redis, queue, settings.allowance),
         settings.auth.on(host),
         IdempotencyKeys(redis, queue),
-        Repeats(redis, queue, blobs, retention_s=settings.retention_s),
+        Repeats(redis, queue, blobs),
         GroupStore(redis, retention_s=settings.retention_s),
         Webhooks(settings.webhook_secret, settings.webhook_allow),
         ImageUrls(enabled=settings.image_urls, allowed=settings.image_urls_allow),

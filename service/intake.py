@@ -7,13 +7,14 @@ import time
 from dataclasses import dataclass
 
 from service.auth import Caller
+from service.catalog import Catalog
 from service.errors import SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
 from service.idempotency import IdempotencyKeys
 from service.limits import Limits
 from service.pictures import check_result_fits, inspect, upright_size_px
 from service.problems import invalid_request
 from service.quotas import Quotas
-from service.repeats import Repeats
+from service.repeats import Repeats, repeats_name
 from service.schemas import FieldError, UpscaleOptions
 from service.uploads import Upload
 from service.webhooks import Webhooks
@@ -57,6 +58,7 @@ class Intake:
         self._queue = queue
         self._blobs = blobs
         self._checkpoints = checkpoints
+        self._catalog = Catalog(checkpoints)
         self._limits = limits
         self._quotas = quotas
         self._webhooks = webhooks
@@ -109,8 +111,7 @@ class Intake:
             if repeated is not None:
                 return Accepted(repeated, replayed=False)
             with self._quotas.taken(caller, job.work_px):
-                self._store_and_queue(job, upload)
-        self._repeats.note(job, weights_sha256)
+                self._store_and_queue(job, upload, repeats_name(job, weights_sha256))
         return Accepted(JobRecord(job, JobStatus.QUEUED, 0.0), replayed=False)
 
     def _repeated(self, job: UpscaleJob, weights_sha256: str) -> JobRecord | None:
@@ -120,11 +121,11 @@ class Intake:
             self._erase(job)
             raise
 
-    def _store_and_queue(self, job: UpscaleJob, upload: Upload) -> None:
+    def _store_and_queue(self, job: UpscaleJob, upload: Upload, name: str) -> None:
         upload.file.seek(0, os.SEEK_SET)
         self._blobs.put(job.input_key, upload.file)
         try:
-            self._queue.submit(job)
+            self._queue.submit(job, name)
         except Exception:
             self._erase(job)
             raise
@@ -148,7 +149,7 @@ class Intake:
 
     def _checkpoint(self, model: str, scale: int) -> Checkpoint:
         try:
-            return self._checkpoints.find(model, scale)
+            return self._catalog.find(model, scale)
         except ScaleNotFoundError as error:
             scales = self._scales_of(model)
             offered = ", ".join(map(str, scales))

@@ -15,7 +15,7 @@ from rq.utils import as_text
 
 from worker.contract.blobs import BlobMissingError, BlobStore
 from worker.contract.jobs import JobRecord, UpscaleJob
-from worker.contract.queue import RECORD_LIVES, JobQueue, QueueUnavailableError, redis_errors_translated
+from worker.contract.queue import JobQueue, redis_errors_translated
 
 RESULTS_PREFIX = "enlarger:results"
 
@@ -28,12 +28,10 @@ logger = logging.getLogger(__name__)
 class Repeats:
     """What was asked before. Blocks: call it in a thread."""
 
-    def __init__(self, redis: Redis, queue: JobQueue, blobs: BlobStore, *, retention_s: int) -> None:
-        """`retention_s`: as long as results are kept."""
+    def __init__(self, redis: Redis, queue: JobQueue, blobs: BlobStore) -> None:
         self._redis = redis
         self._queue = queue
         self._blobs = blobs
-        self._kept_s = RECORD_LIVES * retention_s
 
     def answer(self, job: UpscaleJob, weights_sha256: str) -> JobRecord | None:
         """The job, done already with a copy of an earlier one's result; None where it has to be made.
@@ -41,7 +39,7 @@ class Repeats:
         `weights_sha256`: of the checkpoint that would make it now. Raises BlobStoreError and QueueUnavailableError.
         """
         with redis_errors_translated():
-            earlier_id = self._redis.get(_name(job, weights_sha256))
+            earlier_id = self._redis.get(repeats_name(job, weights_sha256))
         earlier = self._queue.find(as_text(earlier_id)) if earlier_id else None
         # A promotion between asking and making: another version made it.
         if not earlier or not earlier.result or earlier.result.checkpoint_sha256 != weights_sha256:
@@ -55,16 +53,9 @@ class Repeats:
         logger.info("repeated from job %s", earlier.job.id)
         return self._queue.find(job.id)
 
-    def note(self, job: UpscaleJob, weights_sha256: str) -> None:
-        """Remember a job that is queued. Does not raise: the job is accepted without that too."""
-        try:
-            with redis_errors_translated():
-                self._redis.set(_name(job, weights_sha256), job.id, ex=self._kept_s)
-        except QueueUnavailableError as error:
-            logger.warning("the job's result will not be repeated: %s", error)
 
-
-def _name(job: UpscaleJob, weights_sha256: str) -> str:
+def repeats_name(job: UpscaleJob, weights_sha256: str) -> str:
+    """Under which the queue keeps the id of the last job for what was asked."""
     asked = [
         job.input.sha256,
         weights_sha256,

@@ -277,9 +277,9 @@ class Job(WireModel):
     status: JobStatus
     """The last three are final."""
     position: int | None = None
-    """Where it stands in line, 1 for the next to be taken; null where it does not wait, or in a list of jobs."""
+    """Where it stands in line, 1 for the next to be taken; null where it does not wait, in a list of jobs, and in the answer to an upload."""
     time_left_s: float | None = None
-    """Roughly how many seconds until it is done, while it has a `position` and the workers' speed is known."""
+    """Roughly how many seconds until it is done, while it waits and the workers' speed is known; null in a list of jobs."""
     progress: float = Field(ge=0, le=1)
     """The share of the work that is done."""
     model: str

@@ -43,13 +43,13 @@ from service.errors import (
 )
 from service.estimates import Estimates
 from service.image_urls import IMAGE_URL_FIELD, MAX_URL_CHARACTERS, ImageUrls
-from service.intake import Intake
+from service.intake import Accepted, Intake
 from service.limits import Limits
 from service.prefer import MAX_WAIT_S, WaitingRoom, wait_s
 from service.problems import invalid_request, problem_responses
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, received
-from worker.contract.jobs import READ_FORMATS, JobRecord
+from worker.contract.jobs import READ_FORMATS, JobRecord, JobStatus
 from worker.contract.logs import note_job
 from worker.contract.queue import QueueUnavailableError
 
@@ -95,6 +95,7 @@ def upscale_router(
         "/upscale",
         operation_id="upscale",
         status_code=202,
+        response_model=Job,
         summary="Send a picture to be enlarged",
         response_description="Accepted: poll the job at `Location`.",
         responses={
@@ -155,11 +156,10 @@ def upscale_router(
     async def upscale(
         caller: CallerOf,
         request: Request,
-        response: Response,
         idempotency_key: Annotated[str | None, IDEMPOTENCY_KEY] = None,
         prefer: Annotated[str | None, PREFER] = None,
         cache_control: Annotated[str | None, CACHE_CONTROL] = None,
-    ) -> Job:
+    ) -> Response:
         """Send the picture as the field `image` of a form, or as the body itself with its `image/*` type.
 
         Or, where the service allows it, send JSON with the picture's URL as `image_url`. Options are fields of the form, parameters of
@@ -170,41 +170,44 @@ def upscale_router(
             admission.admitted(caller, idempotency_key),
             received(request, limits, image_urls) as upload,
         ):
-            accepted = await run_in_threadpool(
-                intake.accept,
-                caller,
-                upload,
-                checked_options(upload.options),
-                idempotency_key,
-                anew=cache_control is not None and NO_CACHE.search(cache_control) is not None,
-            )
+            options = checked_options(upload.options)
+            anew = cache_control is not None and NO_CACHE.search(cache_control) is not None
+
+            def accept() -> tuple[Accepted, float | None]:
+                accepted = intake.accept(caller, upload, options, idempotency_key, anew=anew)
+                return accepted, _time_left_s(estimates, admission, accepted.record)
+
+            accepted, time_left_s = await run_in_threadpool(accept)
         record = accepted.record
         note_job(record.job.id)
-        if accepted.replayed:
-            response.headers["Idempotency-Replayed"] = "true"
+        headers = {"Idempotency-Replayed": "true"} if accepted.replayed else {}
         # Documented as one text, since generators of clients refuse headers that are lists.
         seconds = wait_s(request.headers.getlist("prefer")) if prefer else None
         waited = seconds is not None and await waiting_room.until_ended(request, record.job.id, seconds)
         if waited:
             record = waited
-            response.headers["Preference-Applied"] = f"wait={seconds}"
+            headers["Preference-Applied"] = f"wait={seconds}"
         root_path = request.scope.get("root_path", "")
-        response.headers["Location"] = job_path(record.job.id, root_path)
-        job = await run_in_threadpool(_as_it_stands, estimates, record, root_path)
-        if waited and record.status.final:
-            response.status_code = 200
-        else:
-            response.headers["Retry-After"] = str(estimates.poll_after_s(job))
-        return job
+        headers["Location"] = job_path(record.job.id, root_path)
+        job = Job.from_record(record, root_path)
+        if record.status is JobStatus.QUEUED:
+            job = job.model_copy(update={"time_left_s": time_left_s})
+        ended = waited and record.status.final
+        if not ended:
+            headers["Retry-After"] = str(estimates.poll_after_s(job))
+        # Written here: FastAPI would validate what is valid already, which costs as much as the rest of its work.
+        body = job.model_dump_json(by_alias=True)
+        return Response(body, 200 if ended else 202, headers, "application/json")
 
     return router
 
 
-def _as_it_stands(estimates: Estimates, record: JobRecord, root_path: str) -> Job:
+def _time_left_s(estimates: Estimates, admission: Admission, record: JobRecord) -> float | None:
+    """Of a job that was just queued, by how the queue stood less than a second ago: to walk through it costs too much here."""
     try:
-        return estimates.job_now(record, root_path)
+        return estimates.time_left_s(admission.standing().backlog + record.job)
     except QueueUnavailableError:  # the job is accepted all the same
-        return Job.from_record(record, root_path)
+        return None
 
 
 def checked_options(sent: Mapping[str, object]) -> UpscaleOptions:

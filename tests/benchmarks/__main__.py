@@ -24,11 +24,13 @@ from tests.benchmarks.latency import latency
 from tests.benchmarks.mixed_sizes import mixed_sizes
 from tests.benchmarks.plan import QUICK, Plan
 from tests.benchmarks.site import Site, site
+from tests.benchmarks.submission import submission
 from tests.benchmarks.throughput import small_network, worker_throughput
 from worker.device import choose_device, choose_threads
 
 FIGURES: dict[str, Callable[[Site, Plan], list[Figure]]] = {
     "bookkeeping": bookkeeping,
+    "submission": submission,
     "encoders": encoders,
     "small-network": small_network,
     "latency": latency,

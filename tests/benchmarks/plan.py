@@ -24,6 +24,8 @@ class Plan:
     matrix: int = 4096
     """Rows and columns of the matrices that are multiplied."""
     bookkeeping_jobs: int = 200
+    uploads: int = 800
+    """Of each run of the gateway's throughput; fewer than the jobs that it lets wait."""
 
 
 QUICK = Plan(
@@ -36,5 +38,6 @@ QUICK = Plan(
     pass_px=(320, 240),
     matrix=512,
     bookkeeping_jobs=20,
+    uploads=40,
 )
 """To see that everything works. Its numbers say nothing."""

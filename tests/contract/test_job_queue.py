@@ -19,7 +19,7 @@ from worker.contract.backlog import Backlog
 from worker.contract.fields import Field
 from worker.contract.fleet import RqFleet
 from worker.contract.jobs import JobFailure, JobStatus, Priority
-from worker.contract.queue import DuplicateJobError, JobQueue, QueueUnavailableError, prune_lists
+from worker.contract.queue import JobQueue, QueueUnavailableError, prune_lists
 
 
 @pytest.fixture
@@ -46,14 +46,10 @@ def test_an_unknown_job_is_none(queue: JobQueue) -> None:
     assert queue.find("nobody") is None
 
 
-def test_an_id_is_accepted_once(queue: JobQueue) -> None:
-    queue.submit(sample_job("a"))
-    try:
-        queue.submit(sample_job("a"))
-    except DuplicateJobError:
-        assert queue.waiting() == 1
-    else:
-        raise AssertionError("the second submit was accepted")
+def test_a_job_can_be_found_by_a_name_of_its_callers(queue: JobQueue, valkey: Redis) -> None:
+    queue.submit(sample_job("a"), "a name")
+    assert valkey.get("a name") == b"a"
+    assert 0 < valkey.ttl("a name") <= 2 * 600
 
 
 def test_a_job_runs_and_succeeds(queue: JobQueue, worker: HandCrankedWorker) -> None:

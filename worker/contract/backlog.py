@@ -10,6 +10,7 @@ from rq.job import Job
 from rq.registry import StartedJobRegistry
 
 from worker.contract.fields import Field
+from worker.contract.jobs import UpscaleJob
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Backlog:
     """What they ask of a device, in input pixels."""
     work_mmac: float
     """The same with what is left to do of the jobs that workers have, in millions of multiply-adds."""
+
+    def __add__(self, job: UpscaleJob) -> "Backlog":
+        """With one job more."""
+        return Backlog(self.jobs + 1, self.work_px + job.work_px, self.work_mmac + job.work_mmac)
 
 
 # Redis holds a thousand jobs' ids and sizes in a millisecond; RQ does not run on Redis Cluster, whose rules this breaks.

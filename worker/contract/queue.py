@@ -72,10 +72,6 @@ class QueueUnavailableError(Exception):
     """Redis does not answer: check that it runs and that ENLARGER_REDIS_URL is right."""
 
 
-class DuplicateJobError(Exception):
-    """A job with that id was submitted before."""
-
-
 @dataclass(frozen=True)
 class QueueStatistics:
     """How the queue stands, for whoever watches it."""
@@ -212,36 +208,38 @@ class JobQueue:
             for priority in Priority
         }
 
-    def submit(self, job: UpscaleJob) -> None:
-        """Accept the job; once this returns the job is not lost. Raises DuplicateJobError."""
-        with redis_errors_translated():
-            if Job.exists(job.id, connection=self._redis):
-                raise DuplicateJobError(job.id)
-            with self._redis.pipeline() as pipeline:
-                self._queues[job.priority].enqueue_call(
-                    FUNCTION_NAME,
-                    kwargs={"job": job.to_json()},
-                    job_id=job.id,
-                    timeout=self._job_timeout_s,
-                    result_ttl=self._record_s,
-                    failure_ttl=self._record_s,
-                    # Without a retry, RQ would fail the jobs of a worker that died.
-                    retry=Retry(max=MAX_ATTEMPTS - 1),
-                    description=_description(job),
-                    pipeline=pipeline,
-                )
-                pipeline.hset(
-                    Job.key_for(job.id),
-                    mapping={
-                        Field.WORK: job.work_px,
-                        Field.WORK_MMAC: f"{job.work_mmac:.3f}",
-                        Field.OWNER: job.owner,
-                    },
-                )
-                pipeline.zadd(_jobs_key(job.owner), {job.id: job.created_at})
-                if job.webhook_url:
-                    expect(pipeline, job.id)
-                pipeline.execute()
+    def submit(self, job: UpscaleJob, name: str | None = None) -> None:
+        """Accept the job, whose id is new; once this returns the job is not lost.
+
+        Under `name`, a key of the caller's, Redis keeps the job's id as long as its record, in the same round trip.
+        """
+        with redis_errors_translated(), self._redis.pipeline() as pipeline:
+            self._queues[job.priority].enqueue_call(
+                FUNCTION_NAME,
+                kwargs={"job": job.to_json()},
+                job_id=job.id,
+                timeout=self._job_timeout_s,
+                result_ttl=self._record_s,
+                failure_ttl=self._record_s,
+                # Without a retry, RQ would fail the jobs of a worker that died.
+                retry=Retry(max=MAX_ATTEMPTS - 1),
+                description=_description(job),
+                pipeline=pipeline,
+            )
+            pipeline.hset(
+                Job.key_for(job.id),
+                mapping={
+                    Field.WORK: job.work_px,
+                    Field.WORK_MMAC: f"{job.work_mmac:.3f}",
+                    Field.OWNER: job.owner,
+                },
+            )
+            pipeline.zadd(_jobs_key(job.owner), {job.id: job.created_at})
+            if job.webhook_url:
+                expect(pipeline, job.id)
+            if name is not None:
+                pipeline.set(name, job.id, ex=self._record_s)
+            pipeline.execute()
 
     def submit_done(self, job: UpscaleJob, result: JobResult) -> None:
         """Record a job whose result is there already, as if a worker had just made it."""

@@ -116,7 +116,7 @@ def client_with(
         Quotas(world.redis, world.queue),
         AuthMode.AUTO,
         IdempotencyKeys(world.redis, world.queue),
-        Repeats(world.redis, world.queue, world.blobs, retention_s=600),
+        Repeats(world.redis, world.queue, world.blobs),
         GroupStore(world.redis, retention_s=600),
         webhooks,
         image_urls,
@@ -150,7 +150,7 @@ async def world(tmp_path: Path, valkey: Redis) -> AsyncIterator[World]:
         Quotas(valkey, queue),
         AuthMode.AUTO,
         IdempotencyKeys(valkey, queue),
-        Repeats(valkey, queue, blobs, retention_s=600),
+        Repeats(valkey, queue, blobs),
         GroupStore(valkey, retention_s=600),
     )
     async with httpx.AsyncClient(

@@ -101,7 +101,7 @@ async def test_the_queue_is_walked_through_once_in_a_while(
     assert walks == 1
     monkeypatch.setattr("service.admission.MEASURED_FOR_S", 0.0)
     await world.accepted()
-    assert walks == 2
+    assert walks > 1
 
 
 async def test_so_many_uploads_are_received_at_once(world: World) -> None:

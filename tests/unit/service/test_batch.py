@@ -205,12 +205,12 @@ async def test_a_request_that_died_halfway_is_completed(
     pictures = [("a", PICTURE), ("b", PICTURE), ("c", PICTURE)]
     submit, calls = world.queue.submit, 0
 
-    def failing(job: Any) -> None:
+    def failing(job: Any, name: str | None = None) -> None:
         nonlocal calls
         calls += 1
         if calls == 2:
             raise QueueUnavailableError("gone")
-        submit(job)
+        submit(job, name)
 
     monkeypatch.setattr(world.queue, "submit", failing)
     assert (await send(world, pictures, headers=key)).status_code == 503
