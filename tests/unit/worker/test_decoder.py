@@ -228,6 +228,18 @@ def test_where_no_process_starts_that_is_said_at_once() -> None:
         DecoderPool(timeout_s=LONG_S, memory_bytes=MEMORY_BYTES, module="tests.no_such_module")
 
 
+def test_where_none_starts_any_more_the_job_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with DecoderPool(timeout_s=LONG_S, memory_bytes=MEMORY_BYTES) as pool:
+        (process,) = idle_processes(pool)
+        process.end()
+        with monkeypatch.context() as broken:
+            broken.setattr(pool, "_module", "tests.no_such_module")
+            with pytest.raises(DecoderUnavailableError) as caught:
+                pool.decode(PICTURE)
+        assert caught.value.retryable
+        assert_same(decode(PICTURE), pool.decode(PICTURE))
+
+
 PARENT = """
 import sys, threading
 from tests.poisons import Poison, poisoned
