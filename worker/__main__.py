@@ -8,11 +8,11 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from PIL import Image
 from redis import Redis
 
 from worker.contract.blobs import BlobStore
 from worker.contract.logs import configure_logging
+from worker.decoder import DecoderPool
 from worker.device import choose_device, choose_threads
 from worker.metrics import WorkerMetrics
 from worker.pipeline import Pipeline
@@ -28,8 +28,6 @@ def main() -> None:
     """Take jobs until told to stop; what runs then is finished, the rest stays queued."""
     settings = WorkerSettings()
     configure_logging(settings.log_format)
-    # The gateway has limited the pixels of every job; Pillow's own, lower limit would only warn.
-    Image.MAX_IMAGE_PIXELS = None
     device = choose_device(settings.device)
     if settings.threads or device == "cpu":
         torch.set_num_threads(settings.threads or choose_threads())
@@ -42,6 +40,9 @@ def main() -> None:
     metrics.watch_device_memory(device)
     with (
         metrics.served(settings.metrics_port, settings.metrics_address),
+        DecoderPool(
+            timeout_s=settings.decode_timeout_s, memory_bytes=settings.decode_memory_bytes
+        ) as decoders,
         Pipeline(
             settings.checkpoints,
             device,
@@ -49,6 +50,7 @@ def main() -> None:
             tile_px=settings.tile_px,
             batch_px=settings.batch_px,
             metrics=metrics,
+            decode=decoders.decode,
         ) as pipeline,
     ):
         logger.info("ready on %s, process %d", pipeline.device, os.getpid())

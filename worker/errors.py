@@ -37,6 +37,19 @@ class PictureUnsupportedError(JobError):
     code = "picture_unsupported"
 
 
+class DecoderFailedError(JobError):
+    """The picture ended the process that decodes it, or would take it too long or too much memory. Export it again and send that."""
+
+    code = "decoder_failed"
+
+
+class DecoderUnavailableError(JobError):
+    """The worker could not start a process that decodes: the job will be tried again."""
+
+    code = "decoder_unavailable"
+    retryable = True
+
+
 class PictureTooLargeError(JobError):
     """The result would be larger than its format allows: choose PNG or a smaller scale."""
 

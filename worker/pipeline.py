@@ -24,7 +24,7 @@ from worker.contract.jobs import PictureFormat
 from worker.device import Precision, choose_device, choose_dtype
 from worker.engine import Engine, never_canceled, no_progress
 from worker.finishing import finish
-from worker.images import decode, encode
+from worker.images import Picture, decode, encode
 from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
 
@@ -99,13 +99,16 @@ class Pipeline:
         tile_px: int = DEFAULT_TILE_PX,
         batch_px: int = 0,
         metrics: WorkerMetrics | None = None,
+        decode: Callable[[bytes], Picture] = decode,
     ) -> None:
         """`capacity` is how many pictures may be on their way at once: each holds its result's canvas.
 
-        `tile_px` and `batch_px` are as in `worker.engine.Engine`.
+        `tile_px` and `batch_px` are as in `worker.engine.Engine`. `decode` is `worker.decoder.DecoderPool`'s for strangers' pictures; by
+        default it happens here.
         """
         self.device = choose_device(device)
         dtype = choose_dtype(precision, self.device)
+        self._decode = decode
         self._metrics = metrics or WorkerMetrics()
         self._models = ModelCache(
             checkpoints or default_checkpoint_folder(), self.device, dtype, metrics=self._metrics
@@ -157,7 +160,7 @@ class Pipeline:
         upscaler = self._models.get(request.model, request.scale)
         with self._codecs:
             started_at_s = time.perf_counter()
-            picture = decode(request.content)
+            picture = self._decode(request.content)
             decoded_at_s = time.perf_counter()
         planes = self._engine.submit(
             upscaler,

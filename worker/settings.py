@@ -50,6 +50,13 @@ class WorkerSettings(BaseSettings):
     max_bytes_in_flight: int = Field(default=2 << 30, ge=1 << 20)
     """Bytes of decoded pictures and canvases at once; a job that is larger alone runs alone."""
 
+    decode_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds that decoding one picture may take; 50 megapixels take one to four. Whoever goes beyond fails with `decoder_failed`."""
+
+    decode_memory_bytes: int = Field(default=2 << 30, ge=512 << 20)
+    """What each process that decodes may map, its own 125 MB included. By default enough for any picture of 50 megapixels, the most
+    that a gateway lets through by default (a WebP with alpha took 1.45 GB)."""
+
     lease_s: int = Field(default=30, ge=4)
     """Seconds without a heartbeat after which a worker's jobs are given to others."""
 

@@ -17,6 +17,7 @@ from tests.valkey import running_valkey
 from worker.contract.blobs import BlobStore
 from worker.contract.jobs import InputPicture, JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.queue import JobQueue
+from worker.decoder import DecoderPool
 from worker.flight import Processor
 from worker.pipeline import Pipeline
 from worker.processing import JobProcessor
@@ -56,10 +57,14 @@ class Site:
         """A worker on a thread, with a pipeline of its own unless it is given something else to do."""
         settings = WorkerSettings.model_fields
         with (
-            Pipeline(device=self.device) as pipeline,
+            DecoderPool(
+                timeout_s=settings["decode_timeout_s"].default,
+                memory_bytes=settings["decode_memory_bytes"].default,
+            ) as decoders,
+            Pipeline(device=self.device, decode=decoders.decode) as pipeline,
             running_worker(
                 self.redis,
-                processor or JobProcessor(self.blobs, pipeline),
+                processor or JobProcessor(self.blobs, pipeline, keep_inputs=True),
                 max_jobs_in_flight=settings["max_jobs_in_flight"].default,
                 max_bytes_in_flight=settings["max_bytes_in_flight"].default,
             ),

@@ -4,7 +4,6 @@ import io
 import signal
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from tests.chaos.poisoned_worker import POISON
 from tests.chaos.scale import SCALE
@@ -16,10 +15,9 @@ from worker.contract.queue import MAX_ATTEMPTS, WORKER_LOST
 
 
 def poisoned(image: Image.Image) -> bytes:
-    """The picture as a PNG with the poison in a comment."""
-    comment, file = PngInfo(), io.BytesIO()
-    comment.add_text("Comment", POISON)
-    image.save(file, format="PNG", pnginfo=comment)
+    """The picture as a PNG with the poison for its profile."""
+    file = io.BytesIO()
+    image.save(file, format="PNG", icc_profile=POISON)
     return file.getvalue()
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.tiny_checkpoints import publish
 from worker.contract.finish import Finish, Metadata
 from worker.contract.jobs import PictureFormat
+from worker.decoder import DecoderPool
 from worker.device import DeviceUnavailableError, choose_device
 from worker.errors import (
     CanceledError,
@@ -54,6 +55,18 @@ def test_a_picture_comes_back_larger_in_its_own_format(pipeline: Pipeline, name:
     assert result.size == (20 * scale, 30 * scale) == (upscaled.width_px, upscaled.height_px)
     assert result.format == name.upper()
     assert upscaled.checkpoint == f"espcn-x{scale}@1"
+
+
+def test_decoding_in_another_process_gives_the_same_bytes(pipeline: Pipeline, checkpoints: Path) -> None:
+    with (
+        DecoderPool(timeout_s=60, memory_bytes=512 << 20) as decoders,
+        Pipeline(checkpoints, "cpu", decode=decoders.decode) as apart,
+    ):
+        for mode, name in (("L", "jpeg"), ("RGBA", "png"), ("RGBA", "webp")):
+            request = UpscaleRequest(file_of(mode, name=name), scale=2)
+            assert apart.upscale(request).content == pipeline.upscale(request).content
+        with pytest.raises(PictureDamagedError):
+            apart.upscale(UpscaleRequest(file_of()[:100]))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
