@@ -23,6 +23,7 @@ from worker.contract.finish import UNCHANGED, Finish
 from worker.contract.jobs import PictureFormat
 from worker.device import Precision, choose_device, choose_dtype
 from worker.engine import Engine, never_canceled, no_progress
+from worker.errors import PictureDamagedError
 from worker.finishing import finish
 from worker.images import Picture, decode, encode
 from worker.metrics import WorkerMetrics
@@ -49,6 +50,8 @@ class UpscaleRequest:
     """Whether nobody waits for it, so that others go first."""
     finish: Finish = UNCHANGED
     """What is done to the result after the network."""
+    input_px: int | None = None
+    """How many pixels the picture was accepted with, where somebody made room by that."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,10 @@ class Pipeline:
             started_at_s = time.perf_counter()
             picture = self._decode(request.content)
             decoded_at_s = time.perf_counter()
+        height, width = picture.colour.shape[:2]
+        if request.input_px not in (None, height * width):
+            # A decoder that a picture has taken over could claim to have found one that fills the memory.
+            raise PictureDamagedError("The picture has another size than its header says.")
         planes = self._engine.submit(
             upscaler,
             picture.planes,

@@ -46,6 +46,7 @@ class JobProcessor:
             job.ensemble,
             background=job.priority is Priority.BULK,
             finish=job.finish,
+            input_px=job.input.width_px * job.input.height_px,
         )
         upscaled = self._pipeline.upscale(request, on_progress, canceled)
         try:

@@ -248,7 +248,7 @@ async def test_a_refused_job_leaves_no_picture_behind(world: World) -> None:
     def submit(job: object, name: str | None = None) -> None:
         raise QueueUnavailableError("gone")
 
-    world.queue.submit = submit  # type: ignore[assignment,method-assign]
+    world.queue.submit = submit  # type: ignore[method-assign]
     response = await world.post()
     assert response.json()["code"] == "queue_unavailable"
     assert world.blobs.keys("jobs/") == []

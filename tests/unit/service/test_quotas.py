@@ -135,7 +135,7 @@ async def test_what_could_not_be_queued_is_given_back(world: World) -> None:
     def submit(job: object, name: str | None = None) -> None:
         raise QueueUnavailableError("gone")
 
-    world.queue.submit = submit  # type: ignore[assignment,method-assign]
+    world.queue.submit = submit  # type: ignore[method-assign]
     for _ in range(3):
         assert (await world.post({"scale": "2"}, flat_png(1000, 900))).status_code == 503
     world.queue.submit = really  # type: ignore[method-assign]

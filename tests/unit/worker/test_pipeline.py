@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,10 @@ def test_a_result_is_finished_as_it_was_asked_for(pipeline: Pipeline, output_for
     assert result.size == (made.width_px, made.height_px) == (33, 20)
     assert 0x010F not in result.getexif()
     assert result.mode == ("RGB" if output_format is PictureFormat.JPEG else "RGBA")
+
+
+def test_a_picture_of_another_size_than_it_was_accepted_with_is_refused(pipeline: Pipeline) -> None:
+    request = UpscaleRequest(file_of(), "espcn", 2, input_px=20 * 30)
+    assert pipeline.upscale(request).width_px == 40
+    with pytest.raises(PictureDamagedError, match="another size"):
+        pipeline.upscale(replace(request, input_px=20 * 29))
