@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from redis import Redis
 
 from service.admission import Admission
-from service.auth import AuthMode, Gate, caller_of, log_who_may_call
+from service.auth import ANYBODY, AuthMode, Gate, caller_of, log_who_may_call
 from service.batch import Batches, batch_router
 from service.courier import Courier
 from service.errors import (
@@ -166,7 +166,7 @@ def build_app(
             }
         },
     )
-    app.state.gate = Gate(keys, auth, quotas.count_request)
+    app.state.gate = Gate(keys, auth, quotas.count_request, counted=quotas.limited(ANYBODY))
     install_problem_handlers(app)
     intake = Intake(queue, blobs, checkpoints, limits, quotas, webhooks, idempotency, repeats)
     estimates = Estimates(queue, fleet)

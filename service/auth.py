@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import API_KEY_INVALID, API_KEY_MISSING, ErrorKind, ProblemError
@@ -54,11 +55,15 @@ ANYBODY = Caller()
 class Gate:
     """Lets callers in."""
 
-    def __init__(self, keys: KeyStore, mode: AuthMode, count: Callable[[Caller], None]) -> None:
-        """`count` is told of every caller, and raises ProblemError for one that asks too often."""
+    def __init__(
+        self, keys: KeyStore, mode: AuthMode, count: Callable[[Caller], None], *, counted: bool = True
+    ) -> None:
+        """`count` is told of every caller, and raises ProblemError for one that asks too often; `counted`: of those without a key too."""
         self._keys = keys
         self._mode = mode
         self._count = count
+        self.open = mode is AuthMode.NONE and not counted
+        """Whether everybody is let in, however often they come: nothing has to be asked of Redis."""
 
     @property
     def always_asks(self) -> bool:
@@ -109,15 +114,18 @@ def _refused(kind: ErrorKind) -> ProblemError:
     return ProblemError(kind, headers={"WWW-Authenticate": "Bearer"})
 
 
-def caller_of(
+async def caller_of(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> Caller:
-    """The caller of a request. Not async: it asks Redis, so FastAPI calls it in a thread."""
+    """The caller of a request."""
     gate: Gate = request.app.state.gate
+    if gate.open:  # a thread would cost more than all that is to be done
+        request.state.caller = ANYBODY
+        return ANYBODY
     # Ours by name comes first: `Authorization` may be for a proxy.
-    return gate.let_in(request, header or (bearer.credentials if bearer else None))
+    return await run_in_threadpool(gate.let_in, request, header or (bearer.credentials if bearer else None))
 
 
 CallerOf = Annotated[Caller, Depends(caller_of)]

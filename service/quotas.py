@@ -115,6 +115,10 @@ class Quotas:
                 headers={**self.headers(caller), **self._retry_after(window, caller, 1)},
             )
 
+    def bounds_queue(self, caller: Caller) -> bool:
+        """Whether only so many of the caller's jobs may wait."""
+        return self._allowance(caller).queued_jobs is not None
+
     def check_room(self, caller: Caller) -> None:
         """Raises ProblemError if the caller has as many jobs waiting as it may."""
         limit = self._allowance(caller).queued_jobs
