@@ -89,7 +89,7 @@ def _format_name(sent: object) -> object:
 
 
 class UpscaleOptions(WireModel):
-    """How a picture is to be enlarged. An option that is sent empty takes its default."""
+    """How a picture is to be enlarged. A number, `model` or `webhook_url` that a form leaves empty takes its default."""
 
     model: str = Field(AUTO, max_length=100)
     """A family (`espcn`), one version of it (`espcn@1`) or `auto`: the best at that scale. See GET /models."""

@@ -32,11 +32,16 @@ from service.filenames import safe_filename
 from service.image_urls import IMAGE_URL_FIELD, MAX_URL_CHARACTERS, ImageUrls, filename_of
 from service.limits import Limits
 from service.problems import invalid_request
-from service.schemas import FieldError
+from service.schemas import FieldError, UpscaleOptions
 
 IMAGE_FIELD = "image"
 FORM_ALLOWANCE_BYTES = 64 * 1024
 """What a form may have around the picture: boundaries, headers, options."""
+MAY_BE_EMPTY = {
+    "model",
+    *(name for name, field in UpscaleOptions.model_fields.items() if field.default is None),
+}
+"""Fields to be filled in. Of the others, which are to be chosen, an empty one is none of the choices."""
 MAX_FILES = 8
 MAX_BATCH_FILES = 100
 BATCH_ALLOWANCE_BYTES = 1024 * 1024
@@ -145,7 +150,7 @@ async def _json(
     options: dict[str, object] = {
         _text(name): _text(value) if isinstance(value, str) else value
         for name, value in found.items()
-        if value is not None and value != ""
+        if value is not None and not _left_out(name, value)
     }
     url = options.pop(IMAGE_URL_FIELD, None)
     if not isinstance(url, str) or len(url) > MAX_URL_CHARACTERS:
@@ -155,8 +160,14 @@ async def _json(
     return url, {**options, **dict(pairs)}
 
 
+def _left_out(name: str, value: object) -> bool:
+    """Whether an option was sent empty, as a form does with a field that nobody filled in."""
+    return value == "" and name in MAY_BE_EMPTY
+
+
 def _query(request: Request) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in request.query_params.multi_items() if value]
+    """What stands in the query. Programs write it, and nothing in it is left out by being empty."""
+    return list(request.query_params.multi_items())
 
 
 def _media_type(request: Request) -> str:
@@ -232,7 +243,9 @@ def _split(form: FormData, most: int) -> tuple[list[UploadFile], list[tuple[str,
     """The pictures, at least one and not more than that, and the fields that are not empty."""
     files = [(_text(name), value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     fields = [
-        (_text(name), _text(value)) for name, value in form.multi_items() if isinstance(value, str) and value
+        (_text(name), _text(value))
+        for name, value in form.multi_items()
+        if isinstance(value, str) and not _left_out(name, value)
     ]
     problems = []
     images = [value for name, value in files if name == IMAGE_FIELD]

@@ -40,6 +40,8 @@ def test_every_answer_is_one_that_the_document_promises(stack: RunningStack, tmp
         timeout=SCHEMATHESIS_TIMEOUT_S,
         check=False,
     )
+    requests = stack.log.count(' HTTP/1.1" ')
+    print(f"{requests} requests\n{run.stdout[-3000:]}")
     assert run.returncode == 0, run.stdout + run.stderr
     assert stack.process.poll() is None
     assert "Traceback" not in stack.log

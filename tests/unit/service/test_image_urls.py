@@ -110,7 +110,7 @@ async def test_the_picture_behind_a_url_becomes_a_job(
         "model": "espcn",
         "ensemble": True,
     }
-    response = await client.post("/upscale", json={**body, "quality": None, "format": ""})
+    response = await client.post("/upscale", json={**body, "quality": None, "webhook_url": ""})
     assert response.status_code == 202, response.text
     job = response.json()
     assert (job["scale"], job["ensemble"], job["format"], job["input"]["filename"]) == (

@@ -46,7 +46,7 @@ async def test_ensemble_and_priority_are_the_jobs(world: World) -> None:
 async def test_a_raw_body_with_options_in_the_query(world: World) -> None:
     response = await world.client.post(
         "/upscale",
-        params={"scale": 2, "format": "jpeg", "model": ""},
+        params={"scale": 2, "format": "jpeg"},
         content=encoded("WEBP"),
         headers={"Content-Type": "image/webp"},
     )
@@ -335,3 +335,11 @@ async def test_other_options_are_another_result(world: World) -> None:
         (0.5, "keep"),
         (0.0, "strip"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("model", 202), ("scale", 202), ("quality", 202), ("format", 422), ("sharpen", 422), ("priority", 422)],
+)
+async def test_only_what_is_filled_in_may_be_left_empty(world: World, name: str, status: int) -> None:
+    assert (await world.post({name: ""})).status_code == status
