@@ -1,6 +1,7 @@
 """Writing TIFF with deflate and EXIF, which Pillow does not do together. The format: TIFF 6.0, and its Technical Note 2 for the predictor."""
 
 import io
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,13 +22,25 @@ MAX_BYTES = (1 << 32) - 1
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_LENGTHS = 273, 277, 278, 279
 _PREDICTOR, _EXTRA_SAMPLES, _ICC_PROFILE = 317, 338, 34675
-_SHORT, _LONG, _UNDEFINED = 3, 4, 7
+_LONG, _UNDEFINED = 4, 7
 _DEFLATE, _HORIZONTAL, _UNASSOCIATED_ALPHA = 8, 2, 2
 _BLACK_IS_ZERO, _RGB = 1, 2
 
 
 class TooLargeForTiffError(ValueError):
     """A TIFF has at most 4 GiB: choose PNG."""
+
+
+_SUB_DIRECTORIES = (0x8769, 0x8825)
+"""EXIF's own and GPS."""
+_KEPT = (
+    *(270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 318, 319, 33432),
+    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # Windows' title, comment, author, keywords, subject
+    *_SUB_DIRECTORIES,
+)
+"""Tags that say something of a picture, and nothing of how its samples lie in the file it came from."""
+
+logger = logging.getLogger(__name__)
 
 
 def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | None = None) -> bytes:
@@ -40,21 +53,7 @@ def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | 
         raise TooLargeForTiffError
     directory = ImageFileDirectory_v2()
     if exif:
-        described = Image.Exif()
-        described.load(exif)
-        for tag, value in described.items():
-            # What it says of the pixels was true of the picture as it was.
-            if tag not in (
-                _WIDTH,
-                _HEIGHT,
-                _BITS,
-                _COMPRESSION,
-                _PHOTOMETRIC,
-                _SAMPLES,
-                _STRIP_ROWS,
-                _PREDICTOR,
-            ):
-                directory[tag] = described.get_ifd(tag) if tag in _SUB_DIRECTORIES else value
+        _describe(directory, exif)
     directory[_WIDTH], directory[_HEIGHT] = width, height
     directory[_BITS] = (8,) * channels
     directory[_COMPRESSION], directory[_PREDICTOR] = _DEFLATE, _HORIZONTAL
@@ -75,10 +74,6 @@ def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | 
     return file.getvalue()
 
 
-_SUB_DIRECTORIES = (0x8769, 0x8825)
-"""EXIF's own and GPS."""
-
-
 def _strips(samples: UInt8Array, rows: int) -> Iterator[bytes]:
     """Each with its samples' differences from those of the pixel to the left, compressed."""
     for top in range(0, samples.shape[0], rows):
@@ -86,3 +81,27 @@ def _strips(samples: UInt8Array, rows: int) -> Iterator[bytes]:
         differences = strip.copy()
         differences[:, 1:] -= strip[:, :-1]
         yield isal_zlib.compress(differences, COMPRESS_LEVEL)
+
+
+def _describe(directory: ImageFileDirectory_v2, exif: bytes) -> None:
+    """Copy what EXIF says; what in it cannot be written again is left out."""
+    try:
+        described = Image.Exif()
+        described.load(exif)
+        found = {
+            tag: described.get_ifd(tag) if tag in _SUB_DIRECTORIES else described[tag] for tag in described
+        }
+    except Exception as error:  # Pillow's reader meets damage with many kinds
+        logger.info("EXIF that cannot be read is left out: %r", error)
+        return
+    for tag in _KEPT:
+        if tag not in found:
+            continue
+        try:
+            alone = ImageFileDirectory_v2()
+            alone[tag] = found[tag]
+            alone.tobytes()
+        except Exception as error:
+            logger.info("EXIF's tag %d is left out: %r", tag, error)
+        else:
+            directory[tag] = found[tag]

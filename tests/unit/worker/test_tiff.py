@@ -57,3 +57,28 @@ def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker.tiff, "MAX_BYTES", 1000)
     with pytest.raises(TooLargeForTiffError):
         encode(np.zeros((5, 7, 3), np.uint8))
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),
+    clashing=st.dictionaries(
+        st.sampled_from([254, 273, 277, 279, 317, 322, 324, 330, 338, 513]),
+        st.integers(0, 65_535),
+        max_size=4,
+    ),
+)
+def test_no_exif_spoils_the_picture(changes: list[tuple[int, int]], clashing: dict[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x011A] = "a camera", 300.0
+    for tag, value in clashing.items():
+        exif[tag] = value
+    exif[0x8769] = {0x9003: "2020:01:01 00:00:00", 0x829A: 0.01}
+    exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
+    content = bytearray(exif.tobytes())
+    for position, value in changes:
+        content[6 + position % (len(content) - 6)] = value
+    samples = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    image = read(encode(samples, b"a profile", bytes(content)))
+    assert np.array_equal(np.asarray(image), samples)
+    assert image.info["icc_profile"] == b"a profile"
