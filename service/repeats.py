@@ -6,7 +6,7 @@ answered would tell one what another has sent.
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -63,7 +63,7 @@ def repeats_name(job: UpscaleJob, weights_sha256: str) -> str:
         job.output_format,
         job.quality,
         job.ensemble,
-        asdict(job.finish),
+        repr(job.finish),
         ENCODERS,
     ]
     return f"{RESULTS_PREFIX}:{job.owner}:{sha256(json.dumps(asked).encode()).hexdigest()}"
