@@ -85,6 +85,15 @@ class Site:
         """Those of the jobs that are in that state now."""
         return [job_id for job_id in job_ids if self.record(job_id).status is status]
 
+    def held_by(self, worker: WorkerProcess, job_ids: Iterable[str]) -> list[str]:
+        """Those of the jobs that the worker has started and not ended; the worker may be paused."""
+        held = []
+        for job_id in job_ids:
+            status, name = self.redis.hmget(Job.key_for(job_id), "status", "worker_name")
+            if status == b"started" and self.redis.hget(b"rq:worker:" + name, "pid") == b"%d" % worker.pid:
+                held.append(job_id)
+        return held
+
     def starts(self, job_id: str) -> int:
         """How often a worker has started the job."""
         return int(self.redis.hget(Job.key_for(job_id), Field.ATTEMPTS) or 0)

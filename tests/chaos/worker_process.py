@@ -116,6 +116,16 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing more until it is resumed or killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def ask_to_stop(self) -> None:
         """SIGTERM."""
         assert self._process is not None

@@ -23,9 +23,18 @@ def edsr_baseline_x3() -> PixelRecipe:
 
 
 def edsr_baseline_x4() -> PixelRecipe:
-    """The run behind `edsr-baseline-x4`: a third one, from where the second ended."""
+    """The run behind `edsr-baseline-x4`: a fourth one, from where the third ended."""
     return _baseline(
-        4, start_from="edsr-baseline-x4@2", optimizer="adamw", steps=5_500, learning_rate=1e-3, detail_draws=4
+        4,
+        start_from="edsr-baseline-x4@3",
+        optimizer="adamw",
+        steps=12_000,
+        learning_rate=1e-3,
+        detail_draws=4,
+        batch_size=16,
+        precision="bfloat16",
+        polish_steps=100,
+        polish_rate=1e-5,
     )
 
 
@@ -71,6 +80,7 @@ def _baseline(
     family: str = "edsr-baseline",
     optimizer: Literal["muon", "adamw"] = "muon",
     batch_size: int = 8,
+    precision: Literal["bfloat16", "float32"] = "float32",
     **fields: Any,
 ) -> PixelRecipe:
     return PixelRecipe(
@@ -82,7 +92,7 @@ def _baseline(
         loss="l1",
         optimizer=optimizer,
         batch_size=batch_size,
-        precision="float32",
+        precision=precision,
         warmup_steps=50,
         **fields,
     )
