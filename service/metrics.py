@@ -5,6 +5,7 @@ route's template, and what no route answers under one name.
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +28,9 @@ REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
 """The label of a method that a client made up, of a path that no route has, and of the files of /docs."""
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The library's variable: where the processes of one gateway count together, each in files of its own."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +84,9 @@ class GatewayMetrics:
 
     def __init__(self, queue: JobQueue, fleet: Fleet) -> None:
         self.registry = CollectorRegistry()
+        self._queue = QueueCollector(queue, fleet)
         ProcessCollector(registry=self.registry)
-        self.registry.register(QueueCollector(queue, fleet))
+        self.registry.register(self._queue)
         self.requests = Counter(
             "enlarger_http_requests",
             "Requests answered, by class of status",
@@ -102,6 +108,15 @@ class GatewayMetrics:
         )
         for outcome in Outcome:
             self.webhook_attempts.labels(outcome)
+
+    def gathered(self) -> CollectorRegistry:
+        """What a scrape is told: the sum over this gateway's processes where there are several, without what is of each alone."""
+        if SHARED_FOLDER not in os.environ:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(self._queue)
+        return registry
 
     def note_delivery(self, outcome: Outcome) -> None:
         """An attempt to deliver a webhook has ended."""
@@ -163,6 +178,6 @@ def metrics_router(metrics: GatewayMetrics) -> APIRouter:
     def scrape(request: Request) -> Response:
         """In Prometheus' text format, or in OpenMetrics' where `Accept` asks for it."""
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), headers={"Content-Type": media_type})
+        return Response(encode(metrics.gathered()), headers={"Content-Type": media_type})
 
     return router

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.valkey import running_valkey
 
 BAR = Bar(0.5)
 CONNECTIONS = 8
+CORES = os.cpu_count() or 1
 PICTURE_BYTES = 100_000
 NO_BOUNDS = {
     "ENLARGER_AUTH": "none",
@@ -40,38 +42,37 @@ NO_BOUNDS = {
 def submission(site: Site, plan: Plan) -> list[Figure]:
     """Uploads a second, against a route that does nothing but write them to a file; and how long polls take meanwhile."""
     request = upload("localhost", _picture())
-    ours: list[Load] = []
-    theirs: list[Load] = []
+    loads: dict[str, list[Load]] = {"minimal": [], "one process": [], "a process for each core": []}
     polls: list[Load] = []
     with (
         tempfile.TemporaryDirectory(prefix="submission-") as folder,
         running_valkey() as valkey_url,
         _minimal_app(Path(folder)) as minimal_url,
-        _gateway(valkey_url, Path(folder)) as gateway_url,
+        _gateway(valkey_url, Path(folder), 1) as single_url,
+        _gateway(valkey_url, Path(folder), CORES) as gateway_url,
         Redis.from_url(valkey_url) as redis,
     ):
+        urls = dict(zip(loads, (minimal_url, single_url, gateway_url), strict=True))
 
-        def measure(url: str, loads: list[Load]) -> float:
-            loads.append(run(url, uploads(request), plan.uploads, CONNECTIONS))
-            return loads[-1].requests_per_s
-
-        def gateway() -> float:
+        def measure(name: str) -> float:
             redis.flushdb()
-            return measure(gateway_url, ours)
+            loads[name].append(run(urls[name], uploads(request), plan.uploads, CONNECTIONS))
+            return loads[name][-1].requests_per_s
 
-        measure(minimal_url, []), gateway()  # warm both up
-        ours.clear()
-        rates = in_turn(plan.runs, lambda: measure(minimal_url, theirs), gateway)
+        for name in urls:  # warm all of them up
+            measure(name)
+        minimal, single, several = in_turn(plan.runs, *(partial(measure, name) for name in urls))
         for _ in range(plan.runs):
             redis.flushdb()
             polls.append(_polled_under_load(gateway_url, request, plan))
     note = ", ".join(
-        f"{name} {load.requests_per_s:.0f}/s p50 {load.percentile_ms(50):.1f} p99 {load.percentile_ms(99):.1f} ms"
-        for name, load in (("gateway", ours[-1]), ("minimal", theirs[-1]))
+        f"{name} {last.requests_per_s:.0f}/s p50 {last.percentile_ms(50):.1f} p99 {last.percentile_ms(99):.1f} ms"
+        for name, (*_, last) in loads.items()
     )
     baseline = "a FastAPI route that writes the upload to a file"
     return [
-        Figure("uploads of 100 KB a second", "x", ratios(rates[1], by=rates[0]), baseline, BAR, note),
+        Figure("uploads of 100 KB a second", "x", ratios(several, by=minimal), baseline, BAR, note),
+        Figure("the same by a gateway of one process", "x", ratios(single, by=minimal), baseline),
         Figure(
             "GET /jobs/{id} beside such uploads, p99", "ms", tuple(load.percentile_ms(99) for load in polls)
         ),
@@ -104,10 +105,11 @@ def _picture() -> bytes:
 
 
 @contextmanager
-def _gateway(valkey_url: str, folder: Path) -> Iterator[str]:
-    with running_gateway(
-        valkey_url, (folder / "blobs").as_uri(), folder / "gateway.log", NO_BOUNDS
-    ) as gateway:
+def _gateway(valkey_url: str, folder: Path, processes: int) -> Iterator[str]:
+    blobs_url, log = (folder / "blobs").as_uri(), folder / f"gateway-{processes}.log"
+    settings = {**NO_BOUNDS, "ENLARGER_GATEWAY_PROCESSES": str(processes)}
+    with running_gateway(valkey_url, blobs_url, log, settings) as gateway:
+        eventually(lambda: gateway.log.count("startup complete") == processes)
         yield str(gateway.client.base_url)
 
 
