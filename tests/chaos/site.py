@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 from redis import Redis
 from rq.job import Job
+from rq.utils import as_text
 
 from tests.chaos.ledger import Ledger
 from tests.chaos.worker_process import WorkerProcess
@@ -90,7 +91,8 @@ class Site:
         held = []
         for job_id in job_ids:
             status, name = self.redis.hmget(Job.key_for(job_id), "status", "worker_name")
-            if status == b"started" and self.redis.hget(b"rq:worker:" + name, "pid") == b"%d" % worker.pid:
+            key = f"rq:worker:{as_text(name or b'')}"
+            if status == b"started" and self.redis.hget(key, "pid") == b"%d" % worker.pid:
                 held.append(job_id)
         return held
 
