@@ -1,14 +1,19 @@
 """The pixel convention: what a sample means to a network.
 
-Legend: N batch, C channel, H height, W width. A stored 8-bit sample is divided by 255 on
-the way in; on the way out it is multiplied by 255, rounded and clipped. Everything
+Legend: N batch, C channel, H height, W width. A stored sample is divided by white's, 255 or 65535, on
+the way in; on the way out it is multiplied by that, rounded and clipped. Everything
 between is float in [0, 1], colour order RGB; luma and chroma are by ITU-R BT.601 with the studio swing
 (Y 16..235, Cb and Cr 16..240, each over 255), which is what the benchmarks' protocol
 (MATLAB's ``rgb2ycbcr``) measures.
 """
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+StoredSamples = npt.NDArray[np.uint8 | np.uint16]
+"""As pictures have them, 8 or 16 bits each."""
 
 # ITU-R BT.601-7, section 3.5, as MATLAB's rgb2ycbcr writes it (for samples in 0..255).
 _YCBCR_FROM_RGB = torch.tensor(
@@ -21,6 +26,15 @@ _YCBCR_FROM_RGB = torch.tensor(
 )
 _YCBCR_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 _RGB_FROM_YCBCR = torch.linalg.inv(_YCBCR_FROM_RGB)
+
+
+def white(samples: StoredSamples) -> int:
+    """What white is among samples of that type.
+
+    >>> white(np.zeros(1, np.uint8)), white(np.zeros(1, np.uint16))
+    (255, 65535)
+    """
+    return int(np.iinfo(samples.dtype).max)
 
 
 def ycbcr_from_rgb(rgb_NCHW: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import copy
 import logging
 import threading
 from collections.abc import Callable
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from sr_models.bicubic import Bicubic
 from sr_models.checkpoint import load
 from sr_models.manifest import Checkpoint, Manifest
-from sr_models.pixels import rgb_from_ycbcr, ycbcr_from_rgb
+from sr_models.pixels import StoredSamples, rgb_from_ycbcr, white, ycbcr_from_rgb
 from sr_models.tiling import Window, windows
 
-UInt8Array = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
 Sample = TypeVar("Sample", bound=np.generic)
+Stored = TypeVar("Stored", bound=StoredSamples)
+Enlarged = TypeVar("Enlarged", bound=npt.NDArray[np.generic])
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,10 @@ class NotFiniteError(RuntimeError):
 
 
 class Upscaler:
-    """Enlarges uint8 RGB pictures by one checkpoint on one device. Thread-safe."""
+    """Enlarges RGB pictures of 8 or 16 bits a sample by one checkpoint on one device. Thread-safe.
+
+    16 bits are always computed in float32: a bfloat16 has eight.
+    """
 
     def __init__(
         self,
@@ -101,8 +105,8 @@ class Upscaler:
         """How many times larger the result is."""
         return self.manifest.scale
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
-        """A batch of equal windows, in one forward pass unless they are tiny: uint8 (N, H, W, 3) to uint8 (N, scale·H, scale·W, 3).
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
+        """A batch of equal windows, in one forward pass unless they are tiny: (N, H, W, 3) to (N, scale·H, scale·W, 3) of the same type.
 
         What a window becomes does not depend on the others, on the same machine to the bit. Samples that are no numbers are
         made again in float32, and never returned. Raises NotFiniteError where that does not help.
@@ -113,23 +117,24 @@ class Upscaler:
         return self._in_parts(self._enlarge, lr_NHWC, between_layers)
 
     def enlarge_unrounded(
-        self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing
+        self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing
     ) -> Float32Array:
         """:meth:`enlarge` before samples are rounded and clipped: float32, black 0 and white 255. For means of several."""
         return self._in_parts(self._enlarge_unrounded, lr_NHWC, between_layers)
 
     def _in_parts(
         self,
-        enlarge: Callable[[UInt8Array], npt.NDArray[Sample]],
-        lr_NHWC: UInt8Array,
+        enlarge: Callable[[Any], Enlarged],
+        lr_NHWC: StoredSamples,
         between_layers: Callable[[], None],
-    ) -> npt.NDArray[Sample]:
+    ) -> Enlarged:
         """Windows that are too small to be company for each other one by one, others together."""
         count, height, width, _ = lr_NHWC.shape
         outer, self._pass.between_layers = getattr(self._pass, "between_layers", nothing), between_layers
         try:
             if count > 1 and height * width < SOLO_BELOW_PX:
-                return np.concatenate([enlarge(lr_NHWC[i : i + 1]) for i in range(count)])
+                parts = [enlarge(lr_NHWC[i : i + 1]) for i in range(count)]
+                return cast(Enlarged, np.concatenate(parts))
             return enlarge(lr_NHWC)
         finally:
             self._pass.between_layers = outer
@@ -139,29 +144,34 @@ class Upscaler:
         getattr(self._pass, "between_layers", nothing)()
 
     @torch.inference_mode()
-    def _enlarge(self, lr_NHWC: UInt8Array) -> UInt8Array:
-        stored = self._restored(lr_NHWC).mul_(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
-        array: UInt8Array = stored.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return array
+    def _enlarge(self, lr_NHWC: StoredSamples) -> StoredSamples:
+        most = white(lr_NHWC)
+        stored = self._restored(lr_NHWC).mul_(most).round_().clamp_(0.0, most)
+        stored = stored.to(torch.uint8 if most == 255 else torch.uint16)
+        return cast(StoredSamples, stored.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
     @torch.inference_mode()
-    def _enlarge_unrounded(self, lr_NHWC: UInt8Array) -> Float32Array:
+    def _enlarge_unrounded(self, lr_NHWC: StoredSamples) -> Float32Array:
         samples = self._restored(lr_NHWC).float().mul_(255.0)
         array: Float32Array = samples.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return array
 
-    def _restored(self, lr_NHWC: UInt8Array) -> Tensor:
+    def _restored(self, lr_NHWC: StoredSamples) -> Tensor:
         """The network's answer: (N, 3, scale·H, scale·W), black 0 and white 1, every sample a number."""
         samples = torch.from_numpy(np.require(lr_NHWC, requirements="W")).to(self._device).permute(0, 3, 1, 2)
-        sr_NCHW: Tensor = self._network(samples.to(self._dtype).div_(255.0))
+        most = white(lr_NHWC)
+        network, dtype = (self._network, self._dtype) if most == 255 else (self._exact, torch.float32)
+        sr_NCHW: Tensor = network(samples.to(dtype).div_(most))
         # One sum finds what a look at each sample would, in a fifteenth of its time on a CPU.
-        return sr_NCHW if sr_NCHW.sum(dtype=torch.float32).isfinite() else self._retried(samples, sr_NCHW)
+        if sr_NCHW.sum(dtype=torch.float32).isfinite():
+            return sr_NCHW
+        return self._retried(samples.float().div_(most), sr_NCHW)
 
-    def _retried(self, samples: Tensor, sr_NCHW: Tensor) -> Tensor:
+    def _retried(self, lr_NCHW: Tensor, sr_NCHW: Tensor) -> Tensor:
         """The result with every window that is not finite made again in float32."""
         sr_NCHW = sr_NCHW.float()
         for window in (~sr_NCHW.isfinite().all(dim=(1, 2, 3))).nonzero().flatten().tolist():
-            sr_NCHW[window] = self._exact(samples[window : window + 1].float().div_(255.0))[0]
+            sr_NCHW[window] = self._exact(lr_NCHW[window : window + 1])[0]
             if not sr_NCHW[window].isfinite().all():
                 raise NotFiniteError(f"{self.manifest.label} made samples that are no numbers")
             self.retried_in_float32 += 1
@@ -173,22 +183,23 @@ class Upscaler:
         halo_px = self.manifest.halo_px
         return windows(height_px, width_px, max(tile_px, 2 * halo_px + MIN_CORE_PX), halo_px)
 
-    def upscale(self, picture_HWC: UInt8Array, tile_px: int = DEFAULT_TILE_PX) -> UInt8Array:
-        """The whole picture: uint8 (H, W, 3) to uint8 (scale·H, scale·W, 3)."""
+    def upscale(self, picture_HWC: Stored, tile_px: int = DEFAULT_TILE_PX) -> Stored:
+        """The whole picture: (H, W, 3) to (scale·H, scale·W, 3) of the same type."""
         height, width, channels = picture_HWC.shape
-        canvas = np.empty((height * self.scale, width * self.scale, channels), np.uint8)
+        shape = height * self.scale, width * self.scale, channels
+        canvas = cast(Stored, np.empty(shape, picture_HWC.dtype))
         for window in self.windows(height, width, tile_px):
             place(canvas, window, self.enlarge(cut(picture_HWC, window)[None])[0], self.scale)
         return canvas
 
 
-def cut(picture_HWC: UInt8Array, window: Window) -> UInt8Array:
+def cut(picture_HWC: npt.NDArray[Sample], window: Window) -> npt.NDArray[Sample]:
     """What the network sees of the picture: a view, not a copy."""
     rows, columns = window.rows, window.columns
     return picture_HWC[rows.start : rows.stop, columns.start : columns.stop]
 
 
-def place(canvas_HWC: UInt8Array, window: Window, sr_HWC: UInt8Array, scale: int) -> None:
+def place(canvas_HWC: npt.NDArray[Sample], window: Window, sr_HWC: npt.NDArray[Sample], scale: int) -> None:
     """Write the core of an enlarged window to its place on the enlarged canvas."""
     rows, columns = window.rows, window.columns
     core = sr_HWC[

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from sr_models.ensemble import TURNS, turned, turned_back
+from sr_models.pixels import StoredSamples, white
 from sr_models.tiling import Window
 from sr_models.upscaler import Float32Array, NotFiniteError, Upscaler, cut, nothing, place
 from worker.batching import TileQueue
@@ -29,7 +30,6 @@ from worker.errors import CanceledError, DeviceMemoryError, ResultNotFiniteError
 from worker.metrics import WorkerMetrics
 from worker.pass_budget import measured_budget_px
 
-UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ FOREGROUND_SHARE = 3
 
 
 FIXED_POINT = 4096
-"""Of the sums of an ensemble: 31 bits hold 64 times the range of a sample, to a four thousandth of a level."""
+"""Of the sums of an ensemble: 31 bits hold 64 times the range of a sample, to a four thousandth of a level of 8 bits."""
 
 MOST_STREAMS = 4
 """Passes side by side on a CPU: each takes memory of its own, EDSR-baseline x4 350 MB."""
@@ -85,8 +85,8 @@ class Flight:
     """One picture being enlarged."""
 
     upscaler: Upscaler
-    planes: list[UInt8Array]
-    canvases: list[UInt8Array]
+    planes: Sequence[StoredSamples]
+    canvases: list[StoredSamples]
     on_progress: Callable[[float], None]
     canceled: Callable[[], bool]
     ensemble: bool
@@ -104,9 +104,9 @@ class Flight:
     """How often a tile of it was set aside for want of memory."""
     waiting_since_s: float = field(default_factory=time.monotonic)
     """When it was submitted, or had its last pass."""
-    future: "Future[list[UInt8Array]]" = field(default_factory=Future)
+    future: "Future[list[StoredSamples]]" = field(default_factory=Future)
 
-    def mean(self, tile: Tile, enlarged_HWC: Float32Array) -> UInt8Array | None:
+    def mean(self, tile: Tile, enlarged_HWC: Float32Array) -> StoredSamples | None:
         """The window's samples once it has been seen from every side."""
         key = tile.plane, tile.window
         count, total = self.sums.pop(key, (0, None))
@@ -115,7 +115,10 @@ class Flight:
         if count + 1 < len(TURNS):
             self.sums[key] = count + 1, total
             return None
-        return (total / (FIXED_POINT * len(TURNS))).round().clip(0, 255).astype(np.uint8)
+        plane = self.planes[tile.plane]
+        most = white(plane)
+        mean = total * (most / 255 / (FIXED_POINT * len(TURNS)))
+        return mean.round().clip(0, most).astype(plane.dtype)
 
 
 class GiveWay:
@@ -173,14 +176,14 @@ class Engine:
     def submit(
         self,
         upscaler: Upscaler,
-        planes: list[UInt8Array],
+        planes: Sequence[StoredSamples],
         on_progress: Callable[[float], None] = no_progress,
         canceled: Callable[[], bool] = never_canceled,
         *,
         ensemble: bool = False,
         background: bool = False,
-    ) -> "Future[list[UInt8Array]]":
-        """Enlarge planes of one size, each uint8 (H, W, 3), to uint8 (scale·H, scale·W, 3).
+    ) -> "Future[list[StoredSamples]]":
+        """Enlarge planes of one size and type, each uint8 or uint16 (H, W, 3), to (scale·H, scale·W, 3) of that type.
 
         `on_progress` gets the share of tiles done, from a thread of the engine's: it must be quick.
         `canceled` is asked before each pass; the future then raises CanceledError. With `ensemble` each tile is seen from eight
@@ -194,8 +197,8 @@ class Engine:
             for window in upscaler.windows(height, width, self._tile_px)
             for turn in (TURNS if ensemble else TURNS[:1])
         ]
-        canvases = [np.empty((height * scale, width * scale, 3), np.uint8) for _ in planes]
-        waiting = [_waiting(upscaler, ensemble, tile) for tile in tiles]
+        canvases = [np.empty((height * scale, width * scale, 3), plane.dtype) for plane in planes]
+        waiting = [_waiting(upscaler, ensemble, planes[0].dtype, tile) for tile in tiles]
         background = background or sum(size_px for _, size_px, _ in waiting) > LARGE_PX
         flight = Flight(upscaler, planes, canvases, on_progress, canceled, ensemble, background, len(tiles))
         with self._changed:
@@ -388,7 +391,11 @@ class Engine:
     def _take_up_again(self) -> None:
         for flight, tile in self._set_aside:
             # In the background, which interrupts nobody.
-            self._tiles.add(flight, [_waiting(flight.upscaler, flight.ensemble, tile)], background=True)
+            self._tiles.add(
+                flight,
+                [_waiting(flight.upscaler, flight.ensemble, flight.planes[0].dtype, tile)],
+                background=True,
+            )
         self._set_aside.clear()
 
     def _land(self, flight: Flight, tile: Tile, enlarged_HWC: npt.NDArray[Any]) -> None:
@@ -418,9 +425,15 @@ class Engine:
                 flight.future.set_exception(error)
 
 
-def _waiting(upscaler: Upscaler, ensemble: bool, tile: Tile) -> tuple[Hashable, int, Tile]:
+def _waiting(
+    upscaler: Upscaler, ensemble: bool, dtype: np.dtype[Any], tile: Tile
+) -> tuple[Hashable, int, Tile]:
     """A tile as it stands in the queue: what may share its pass, and its size."""
-    return (upscaler.manifest.weights_sha256, ensemble, tile.shape), tile.shape[0] * tile.shape[1], tile
+    return (
+        (upscaler.manifest.weights_sha256, ensemble, dtype, tile.shape),
+        tile.shape[0] * tile.shape[1],
+        tile,
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

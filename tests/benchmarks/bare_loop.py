@@ -5,7 +5,8 @@ from torch import Tensor
 
 from sr_models.checkpoint import load
 from sr_models.manifest import Checkpoint
-from sr_models.upscaler import LumaNetwork, UInt8Array
+from sr_models.pixels import StoredSamples
+from sr_models.upscaler import LumaNetwork
 from tests.benchmarks.stopwatch import seconds
 from worker.device import Precision, choose_dtype
 
@@ -15,7 +16,7 @@ BATCHES = (1, 2, 4, 8)
 class BareLoop:
     """What a batch script that had read everything before would do, in the worker's precision."""
 
-    def __init__(self, checkpoint: Checkpoint, pictures_NHWC: UInt8Array, device: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, pictures_NHWC: StoredSamples, device: str) -> None:
         """`pictures_NHWC` are uint8 RGB."""
         network = load(checkpoint)
         on_rgb = network

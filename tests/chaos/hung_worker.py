@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 import worker.rq_worker
-from sr_models.upscaler import UInt8Array, Upscaler, nothing
+from sr_models.pixels import StoredSamples
+from sr_models.upscaler import Upscaler, nothing
 from worker.__main__ import main
 
 HANGS = (1, 2, 3)
@@ -14,8 +15,8 @@ enlarge_as_ever = Upscaler.enlarge
 
 
 def enlarge(
-    upscaler: Upscaler, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing
-) -> UInt8Array:
+    upscaler: Upscaler, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing
+) -> StoredSamples:
     """Never return from that picture."""
     while (lr_NHWC[:, 0, 0] == HANGS).all(axis=-1).any():
         time.sleep(1.0)

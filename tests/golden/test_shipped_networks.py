@@ -11,8 +11,9 @@ from PIL import Image
 
 from sr_models.checkpoint import load
 from sr_models.manifest import Checkpoint, CheckpointFolder, default_checkpoint_folder
+from sr_models.pixels import StoredSamples
 from sr_models.tiling import windows
-from sr_models.upscaler import LumaNetwork, UInt8Array, Upscaler
+from sr_models.upscaler import LumaNetwork, Upscaler
 from tests.pictures import PHOTOGRAPHS, natural_picture
 from tests.property.test_tiling import tiled
 from worker.device import Precision, choose_dtype
@@ -44,7 +45,7 @@ class Watched(Upscaler):
 
     passes: list[int]
 
-    def enlarge(self, lr_NHWC: UInt8Array, *options: Any, **named: Any) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, *options: Any, **named: Any) -> StoredSamples:
         self.passes.append(len(lr_NHWC))
         return super().enlarge(lr_NHWC, *options, **named)
 
@@ -55,12 +56,12 @@ def watched(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> Watch
     return upscaler
 
 
-def photograph(height: int, width: int, left: int = 60) -> UInt8Array:
+def photograph(height: int, width: int, left: int = 60) -> StoredSamples:
     with Image.open(PHOTOGRAPHS / "astronaut.png") as image:
         return np.array(image.convert("RGB"))[80 : 80 + height, left : left + width]
 
 
-def natural(height: int, width: int, seed: int) -> UInt8Array:
+def natural(height: int, width: int, seed: int) -> StoredSamples:
     return np.array(natural_picture(width, height, seed))
 
 

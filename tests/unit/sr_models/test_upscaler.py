@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from sr_models.bicubic import Bicubic
 from sr_models.checkpoint import load
 from sr_models.espcn import ESPCN
-from sr_models.upscaler import LumaNetwork, NotFiniteError, UInt8Array, Upscaler
+from sr_models.pixels import StoredSamples
+from sr_models.upscaler import LumaNetwork, NotFiniteError, Upscaler
 from tests.tiny_checkpoints import publish
 
 
@@ -42,7 +43,7 @@ class Overflowing(nn.Module):
         return enlarged / 1e5
 
 
-def windows(*brightness: int) -> UInt8Array:
+def windows(*brightness: int) -> StoredSamples:
     noise = np.random.default_rng(0).integers(0, 40, (len(brightness), 40, 40, 3), np.uint8)
     return noise + np.array(brightness, np.uint8)[:, None, None, None]
 
@@ -71,3 +72,14 @@ def test_samples_that_are_no_numbers_are_never_returned(tmp_path: Path) -> None:
     assert upscaler.enlarge(windows(200)).shape == (1, 80, 80, 3)
     with pytest.raises(NotFiniteError, match="bicubic-x2@1 made samples that are no numbers"):
         upscaler.enlarge(windows(10))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sixteen_bits_stay_sixteen_whatever_the_precision(tmp_path: Path, dtype: torch.dtype) -> None:
+    upscaler = Upscaler(Bicubic(2), publish(tmp_path, "bicubic").manifest, dtype=dtype)
+    dark = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint16)  # black, for 8 bits
+    rgb_NCHW = torch.from_numpy(dark.astype(np.float64)).permute(2, 0, 1)[None]
+    expected = Bicubic(2).double()(rgb_NCHW)[0].permute(1, 2, 0).clamp(0, 65535).round().numpy()
+    made = upscaler.upscale(dark)
+    assert made.dtype == np.uint16
+    assert np.abs(made.astype(int) - expected.astype(int)).max() <= 1

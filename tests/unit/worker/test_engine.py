@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sr_models.ensemble import TURNS, turned, turned_back
-from sr_models.upscaler import UInt8Array, Upscaler, nothing
+from sr_models.pixels import StoredSamples
+from sr_models.upscaler import Upscaler, nothing
 from tests.eventually import eventually
 from tests.tiny_checkpoints import publish
 from worker.engine import LONGEST_WAIT_S, Engine
@@ -33,7 +34,7 @@ class WatchedUpscaler(Upscaler):
         self._turn = threading.Lock()
         self.at_the_gate = 0
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         with self._turn:
             self.at_the_gate += 1
         self.gate.wait(20)
@@ -67,7 +68,7 @@ def streams() -> Iterator[Engine]:
     torch.set_num_threads(before)
 
 
-def picture(seed: int, height: int = 32, width: int = 32) -> UInt8Array:
+def picture(seed: int, height: int = 32, width: int = 32) -> StoredSamples:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     pixels[pixels == POISON] = 0
     return pixels
@@ -119,7 +120,7 @@ class SmallMemory(WatchedUpscaler):
 
     room = 2
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         if len(lr_NHWC) > self.room:
             self.passes.append(-len(lr_NHWC))
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -157,7 +158,7 @@ class Hoarder(WatchedUpscaler):
         self.held: list[weakref.ref[torch.Tensor]] = []
         self.still_held = 0
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         self.still_held += sum(tensor() is not None for tensor in self.held)
         activations = torch.zeros(8)
         if len(lr_NHWC) > 1:
@@ -181,7 +182,7 @@ class Crowded(WatchedUpscaler):
         self.inside = 0
         self.refused = 0
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         with self._turn:
             if self.inside:
                 self.refused += 1
@@ -241,6 +242,18 @@ def test_an_ensemble_is_the_mean_over_eight_sides(engine: Engine, upscaler: Watc
     assert not np.array_equal(result, engine.submit(upscaler, [mine]).result(20)[0])
 
 
+def test_sixteen_bits_stay_sixteen_beside_eight(engine: Engine, upscaler: WatchedUpscaler) -> None:
+    shallow = picture(3) // 2
+    deep = shallow.astype(np.uint16) * 257 + 100
+    for ensemble in (False, True):
+        futures = [engine.submit(upscaler, [plane], ensemble=ensemble) for plane in (shallow, deep)]
+        eight, sixteen = (future.result(20)[0] for future in futures)
+        assert (eight.dtype, sixteen.dtype) == (np.uint8, np.uint16)
+        inner = (eight > 0) & (eight < 255)
+        assert np.abs(sixteen / 257.0 - 100 / 257.0 - eight)[inner].max() <= 1.0
+        assert len(np.unique(sixteen % 257)) > 100
+
+
 def test_an_ensemble_by_tiles_in_company_equals_the_whole_alone(
     engine: Engine, upscaler: WatchedUpscaler
 ) -> None:
@@ -278,7 +291,7 @@ class Interrupted(WatchedUpscaler):
         super().__init__(*arguments)
         self.first: Callable[[], object] | None = None
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         def interrupted() -> None:
             first, self.first = self.first, None
             if first:
@@ -296,7 +309,7 @@ def test_a_pass_of_the_background_gives_way_in_its_midst(engine: Engine, tmp_pat
     ended: list[str] = []
     for model in (upscaler, other) if known else (upscaler,):
         engine.submit(model, [picture(9)]).result(20)
-    small: list[Future[list[UInt8Array]]] = []
+    small: list[Future[list[StoredSamples]]] = []
     upscaler.first = lambda: small.append(
         engine.submit(other, [picture(1)], lambda share: ended.append("small"))
     )
@@ -309,7 +322,7 @@ def test_a_pass_of_the_background_gives_way_in_its_midst(engine: Engine, tmp_pat
 def test_a_pass_may_be_interrupted_by_one_through_the_same_model(engine: Engine, tmp_path: Path) -> None:
     upscaler = Interrupted.from_checkpoint(publish(tmp_path))
     engine.submit(upscaler, [picture(9)]).result(20)
-    small: list[Future[list[UInt8Array]]] = []
+    small: list[Future[list[StoredSamples]]] = []
     upscaler.first = lambda: small.append(engine.submit(upscaler, [picture(1, 40, 44)]))
     huge = engine.submit(upscaler, [picture(0)], background=True).result(20)
     for made, sent in ((huge, picture(0)), (small[0].result(20), picture(1, 40, 44))):

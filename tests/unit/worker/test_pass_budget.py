@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_models.upscaler import UInt8Array, Upscaler, nothing
+from sr_models.pixels import StoredSamples
+from sr_models.upscaler import Upscaler, nothing
 from tests.tiny_checkpoints import publish
 from worker.pass_budget import LONGEST_S, measured_budget_px
 
@@ -18,7 +19,7 @@ class Device(Upscaler):
         self.__dict__.update(Upscaler.from_checkpoint(publish(checkpoints)).__dict__)
         self.now_s, self._a_s, self._b_s, self._room = 0.0, a_s, b_s, room
 
-    def enlarge(self, lr_NHWC: UInt8Array, between_layers: Callable[[], None] = nothing) -> UInt8Array:
+    def enlarge(self, lr_NHWC: StoredSamples, between_layers: Callable[[], None] = nothing) -> StoredSamples:
         if len(lr_NHWC) > self._room:
             raise RuntimeError("out of memory")
         self.now_s += self._a_s * len(lr_NHWC) + self._b_s
