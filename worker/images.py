@@ -6,7 +6,9 @@ as a grey picture of its own. Grey pictures have R = G = B in their colour plane
 
 import io
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +74,7 @@ class Picture:
         """What is to be enlarged."""
         return [self.colour] if self.alpha is None else [self.colour, self.alpha]
 
-    def with_planes(self, planes: list[UInt8Array]) -> "Picture":
+    def with_planes(self, planes: Sequence[npt.NDArray[Any]]) -> "Picture":
         """The same picture with other samples, in the order of :attr:`planes`."""
         return replace(self, colour=planes[0], alpha=planes[1] if len(planes) > 1 else None)
 
