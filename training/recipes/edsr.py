@@ -28,7 +28,7 @@ def edsr_baseline_x4() -> PixelRecipe:
         4,
         start_from="edsr-baseline-x4@3",
         optimizer="adamw",
-        steps=12_000,
+        steps=7_000,
         learning_rate=1e-3,
         detail_draws=4,
         batch_size=16,
