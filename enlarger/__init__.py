@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from enlarger.local import upscale
+    from enlarger.local import upscale, upscale_file
 
-__all__ = ["upscale"]
+__all__ = ["upscale", "upscale_file"]
 
 
 def __getattr__(name: str) -> Any:
-    # `upscale` needs torch, which takes seconds and hundreds of megabytes to import. The command line, the
+    # These need torch, which takes seconds and hundreds of megabytes to import. The command line, the
     # supervisor of `enlarger up` and the gateway's image import this package and must do without.
     if name in __all__:
         return getattr(import_module("enlarger.local"), name)

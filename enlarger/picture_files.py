@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.contract.jobs import READ_FORMATS, PictureFormat
+from worker.contract.jobs import InputFormat, PictureFormat
 
 FORMAT_OF_SUFFIX = {
     ".avif": PictureFormat.AVIF,
@@ -21,7 +21,20 @@ class PlanError(ValueError):
     """The inputs and the output do not go together."""
 
 
-OTHER_PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg"})
+ONLY_READ = {
+    ".bmp": InputFormat.BMP,
+    ".gif": InputFormat.GIF,
+    ".heic": InputFormat.HEIC,
+    ".heif": InputFormat.HEIC,
+    ".j2k": InputFormat.JP2,
+    ".jp2": InputFormat.JP2,
+    ".pbm": InputFormat.PPM,
+    ".pgm": InputFormat.PPM,
+    ".ppm": InputFormat.PPM,
+}
+"""The suffixes of pictures that become others."""
+READ_SUFFIXES = {**{suffix: InputFormat(f.value) for suffix, f in FORMAT_OF_SUFFIX.items()}, **ONLY_READ}
+OTHER_PICTURE_SUFFIXES = frozenset({*ONLY_READ, ".jxl", ".svg"})
 """Whoever names such an output means a file, not a folder."""
 
 
@@ -48,7 +61,7 @@ def plan_enlargements(
 
     An input folder stands for the picture files in it and, if recursive, for those in its folders, whose
     structure is kept. `output` is a folder, or a picture file if the only input is a file. A result has its source's
-    name and, unless a format is given, its source's format (PNG where the suffix says none).
+    name and, unless a format is given, its source's format or what comes next to it (PNG where the suffix says none).
     Raises PlanError if two results, or a result and a source, would be the same file, or if nothing is found.
     """
     inputs = list(inputs)
@@ -64,7 +77,8 @@ def plan_enlargements(
     else:
         plan = []
         for source, folder in _sources(inputs, output, recursive):
-            chosen = output_format or FORMAT_OF_SUFFIX.get(source.suffix.lower(), PictureFormat.PNG)
+            read = READ_SUFFIXES.get(source.suffix.lower(), InputFormat.PNG)
+            chosen = output_format or read.kept_as
             # A source's own .jpeg stays; a suffix that would lie about the content does not.
             keep = FORMAT_OF_SUFFIX.get(source.suffix.lower()) is chosen
             name = source.name if keep else source.stem + chosen.suffix
@@ -81,7 +95,7 @@ def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tupl
             continue
         output_inside = given.resolve() in output.resolve().parents
         for path in sorted(given.rglob("*") if recursive else given.iterdir()):
-            if FORMAT_OF_SUFFIX.get(path.suffix.lower()) not in READ_FORMATS or not path.is_file():
+            if path.suffix.lower() not in READ_SUFFIXES or not path.is_file():
                 continue
             # Results of an earlier run are no sources.
             if not (output_inside and output.resolve() in path.resolve().parents):
@@ -90,7 +104,9 @@ def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tupl
 
 def _check(plan: list[Enlargement], inputs: list[Path]) -> None:
     if not plan:
-        raise PlanError(f"no pictures in {', '.join(map(str, inputs))}: JPEG, PNG and WebP are taken")
+        raise PlanError(
+            f"no pictures in {', '.join(map(str, inputs))}: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, HEIC, JPEG 2000 and PPM are taken"
+        )
     sources = {one.source.resolve() for one in plan}
     taken: dict[Path, Path] = {}
     for one in plan:

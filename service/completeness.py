@@ -9,7 +9,7 @@ import os
 import struct
 from typing import BinaryIO
 
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import InputFormat
 
 MAX_PARTS = 65_536
 """Chunks of a PNG, segments before a JPEG's data. A 50 MiB PNG with the usual 8 KiB chunks has 6400."""
@@ -17,6 +17,20 @@ MAX_SCANS = 200
 """Of a progressive JPEG; encoders write about ten. Each takes as long to decode as a whole baseline JPEG (1 ms for
 every 12 megapixels at the least), so that a file of 200 kB with 6000 of them occupied a worker for seconds."""
 SEARCH_STEP_BYTES = 1 << 20
+
+MAX_GIF_BLOCKS = 1 << 20
+"""Encoders fill blocks of 255 bytes: this is 250 MiB. A file with shorter ones would keep the gateway for long."""
+
+_SIGNATURES: dict[InputFormat, tuple[bytes, ...]] = {
+    InputFormat.PNG: (b"\x89PNG\r\n\x1a\n",),
+    InputFormat.JPEG: (b"\xff\xd8\xff",),
+    InputFormat.GIF: (b"GIF87a", b"GIF89a"),
+    InputFormat.TIFF: (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    InputFormat.JP2: (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+}
+_BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
+BIG_TIFF = 43
+"""Where other TIFFs have 42: those with offsets of 64 bits."""
 
 _JPEG_EOI = b"\xff\xd9"
 _JPEG_SOS = 0xDA
@@ -32,29 +46,112 @@ class DamagedError(Exception):
     """The file's structure makes no sense."""
 
 
-def format_of(file: BinaryIO) -> PictureFormat | None:
+def format_of(file: BinaryIO) -> InputFormat | None:
     """The format that the file's first bytes claim, or None if it is none that is supported."""
     file.seek(0)
-    start = file.read(12)
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PictureFormat.PNG
-    if start.startswith(b"\xff\xd8\xff"):
-        return PictureFormat.JPEG
-    if start.startswith(b"RIFF") and start[8:] == b"WEBP":
-        return PictureFormat.WEBP
+    start = file.read(32)
+    for picture_format, signatures in _SIGNATURES.items():
+        if start.startswith(signatures):
+            return picture_format
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        return InputFormat.WEBP
+    if start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_HEADER_BYTES:
+        return InputFormat.BMP
+    if start[:1] == b"P" and start[1:2] in b"123456" and start[2:3].isspace():
+        return InputFormat.PPM
+    if start[4:8] == b"ftyp":
+        brands = {start[8:12], *(start[i : i + 4] for i in range(16, 32, 4))}
+        if brands & {b"avif", b"avis"}:
+            return InputFormat.AVIF
+        if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}:
+            return InputFormat.HEIC
     return None
 
 
-def check_complete(file: BinaryIO, picture_format: PictureFormat) -> None:
-    """Raises TruncatedError or DamagedError unless the file is whole."""
+def check_complete(file: BinaryIO, picture_format: InputFormat) -> None:
+    """Raises TruncatedError or DamagedError unless the file is whole, as far as its structure tells.
+
+    AVIF and HEIC are looked at where their header is read. Of JPEG 2000 and Netpbm's only decoding shows it.
+    """
     size_bytes = file.seek(0, os.SEEK_END)
     match picture_format:
-        case PictureFormat.PNG:
+        case InputFormat.PNG:
             _check_png(file, size_bytes)
-        case PictureFormat.JPEG:
+        case InputFormat.JPEG:
             _check_jpeg(file, size_bytes)
-        case PictureFormat.WEBP:
+        case InputFormat.WEBP:
             _check_webp(file, size_bytes)
+        case InputFormat.GIF:
+            gif_frames(file)
+        case InputFormat.TIFF:
+            tiff_pages(file)
+        case InputFormat.BMP:
+            _check_bmp(file, size_bytes)
+
+
+def gif_frames(file: BinaryIO) -> int:
+    """How many frames a GIF has. Raises TruncatedError or DamagedError."""
+    file.seek(10)
+    flags = _read(file, 3)[0]
+    file.seek(13 + _colour_table_bytes(flags))
+    frames = blocks = 0
+    while (kind := file.read(1)) not in (b"", b";"):  # some programs leave the trailer out
+        if kind == b",":
+            frames += 1
+            file.seek(_colour_table_bytes(_read(file, 9)[8]) + 1, os.SEEK_CUR)
+        elif kind == b"!":
+            file.seek(1, os.SEEK_CUR)
+        else:
+            raise DamagedError("the GIF has no block where one should begin")
+        while length := _read(file, 1)[0]:
+            file.seek(length, os.SEEK_CUR)
+            blocks += 1
+            if blocks > MAX_GIF_BLOCKS:
+                raise DamagedError("the GIF has too many blocks")
+    if not frames:
+        raise DamagedError("the GIF has no picture")
+    return frames
+
+
+def _colour_table_bytes(flags: int) -> int:
+    return 3 * (2 << (flags & 7)) if flags & 0x80 else 0
+
+
+def tiff_pages(file: BinaryIO) -> int:
+    """How many pages a TIFF has. Raises TruncatedError or DamagedError."""
+    file.seek(0)
+    head = _read(file, 16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = struct.unpack_from(f"{order}H", head, 2)[0] == BIG_TIFF
+    offset_code, count_code, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    offset_bytes, count_bytes = struct.calcsize(f"{order}{offset_code}"), struct.calcsize(count_code)
+    (position,) = struct.unpack_from(order + offset_code, head, 8 if big else 4)
+    seen: set[int] = set()
+    while position and position not in seen:
+        if len(seen) == MAX_PARTS:
+            raise DamagedError("the TIFF has too many pages")
+        seen.add(position)
+        file.seek(position)
+        (entries,) = struct.unpack(order + count_code, _read(file, count_bytes))
+        if entries > MAX_PARTS:
+            raise DamagedError("the TIFF has a page of too many tags")
+        file.seek(position + count_bytes + entries * entry_bytes)
+        (position,) = struct.unpack(order + offset_code, _read(file, offset_bytes))
+    if not seen:
+        raise DamagedError("the TIFF has no page")
+    return len(seen)
+
+
+def _check_bmp(file: BinaryIO, size_bytes: int) -> None:
+    """Without compression, every row lies within the file."""
+    file.seek(10)
+    start, header_bytes = struct.unpack("<II", _read(file, 8))
+    if header_bytes < 40:
+        return
+    width, height, _, bits, compression = struct.unpack("<iiHHI", _read(file, 16))
+    row_bytes = (abs(width) * bits + 31) // 32 * 4
+    if compression == 0 and start + row_bytes * abs(height) > size_bytes:
+        raise TruncatedError
 
 
 def _check_png(file: BinaryIO, size_bytes: int) -> None:

@@ -69,7 +69,7 @@ UNSUPPORTED_IMAGE = ErrorKind(
     "unsupported_image",
     415,
     "Not a picture of a supported format",
-    "Send JPEG, PNG or WebP. What counts is the file's content, not its name.",
+    "Send JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP, HEIC, JPEG 2000 or Netpbm. What counts is the file's content, not its name.",
 )
 IMAGE_TRUNCATED = ErrorKind(
     "image_truncated",
@@ -86,8 +86,8 @@ IMAGE_DAMAGED = ErrorKind(
 PICTURE_ANIMATED = ErrorKind(
     "picture_animated",
     415,
-    "The picture is animated",
-    "Send a picture with one frame.",
+    "The picture has several frames or pages",
+    "Send one, or ask for `frames=first` or `frames=all`.",
 )
 UPLOAD_TOO_LARGE = ErrorKind(
     "upload_too_large",

@@ -11,7 +11,7 @@ from service.catalog import Catalog
 from service.errors import SCALE_NOT_AVAILABLE, UNKNOWN_MODEL, ProblemError
 from service.idempotency import IdempotencyKeys
 from service.limits import Limits
-from service.pictures import check_result_fits, inspect, upright_size_px
+from service.pictures import check_result_fits, inspect
 from service.problems import invalid_request
 from service.quotas import Quotas
 from service.repeats import Repeats, repeats_name
@@ -24,6 +24,7 @@ from worker.contract.finish import Finish
 from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.logs import job_in_log
 from worker.contract.queue import JobQueue
+from worker.contract.reading import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -78,17 +79,27 @@ class Intake:
 
         Raises ProblemError, and whatever the ports raise.
         """
-        picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels)
-        output_format = picture.format if options.format == AUTO else PictureFormat(options.format)
-        finish = Finish(options.width, options.height, options.sharpen, options.metadata)
-        size_px = (picture.width_px, picture.height_px)
-        if finish.resizes:
-            size_px = upright_size_px(upload.file, picture)
+        picture = inspect(upload.file, upload.filename, self._limits.max_input_pixels, options.frames)
+        output_format = picture.format.kept_as if options.format == AUTO else PictureFormat(options.format)
+        if picture.frames > 1 and output_format is PictureFormat.JPEG:
+            reason = "A JPEG holds one picture: choose png, webp, tiff or avif for all frames"
+            raise invalid_request([FieldError(field="format", message=reason)])
+        finish = Finish(
+            options.width,
+            options.height,
+            options.sharpen,
+            options.metadata,
+            options.background,
+            options.progressive,
+            options.lossless,
+        )
+        size_px = picture.upright_px
         scale = options.scale or self._scale_for(options.model, finish, size_px)
         manifest = self._checkpoint(options.model, scale).manifest
         weights_sha256 = manifest.weights_sha256
         self._webhooks.check(options.webhook_url)
-        check_result_fits(size_px, scale, output_format, self._limits.max_output_pixels, finish)
+        most_px = self._limits.max_output_pixels
+        check_result_fits(size_px, scale, output_format, most_px, finish, picture.frames)
         job = UpscaleJob(
             id=secrets.token_hex(16),
             model=options.model,
@@ -101,6 +112,7 @@ class Intake:
             ensemble=options.ensemble,
             owner=caller.id,
             webhook_url=options.webhook_url,
+            reading=Reading(options.colorspace, options.frames),
             finish=finish,
             parameters=manifest.parameters,
         )

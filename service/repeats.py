@@ -63,6 +63,7 @@ def repeats_name(job: UpscaleJob, weights_sha256: str) -> str:
         job.output_format,
         job.quality,
         job.ensemble,
+        repr(job.reading),
         repr(job.finish),
         ENCODERS,
     ]

@@ -9,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from sr_models.manifest import AUTO
-from worker.contract.finish import Metadata
-from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, Priority
+from worker.contract.finish import BACKGROUND_PATTERN, Metadata
+from worker.contract.jobs import InputFormat, JobRecord, JobStatus, Note, PictureFormat, Priority
+from worker.contract.reading import Colorspace, Frames
 
 LARGEST_SIDE_PX = 1 << 20
 """A longer one is in no format's or no device's reach, and whoever asks for it has mistaken the unit."""
@@ -25,6 +26,11 @@ JOB_EXAMPLE: JsonDict = {
     "quality": None,
     "sharpen": 0.0,
     "metadata": "keep",
+    "colorspace": "keep",
+    "frames": "refuse",
+    "background": "#ffffff",
+    "progressive": False,
+    "lossless": False,
     "ensemble": False,
     "priority": "interactive",
     "created_at": "2026-03-01T12:00:00Z",
@@ -38,6 +44,7 @@ JOB_EXAMPLE: JsonDict = {
         "bytes": 81234,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "filename": "photo.jpg",
+        "frames": 1,
     },
     "result": {
         "url": "/jobs/0f6a1c9be0d34b5f8a7d2c3e4f5a6b7c/result",
@@ -48,6 +55,7 @@ JOB_EXAMPLE: JsonDict = {
         "sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
         "checkpoint": "espcn-x4@1",
         "checkpoint_sha256": "fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13",
+        "notes": [],
         "repeated": False,
     },
     "timings": {"queued_s": 0.12, "decode_s": 0.02, "upscale_s": 0.26, "encode_s": 0.05, "total_s": 0.48},
@@ -102,13 +110,23 @@ class UpscaleOptions(WireModel):
     format: Annotated[
         Literal["auto", "png", "jpeg", "webp", "tiff", "avif"], BeforeValidator(_format_name)
     ] = "auto"
-    """The result's format; `auto` is the upload's."""
+    """The result's format; `auto` is the upload's, and PNG for what is not written here (GIF, BMP, PPM, JPEG 2000), JPEG for HEIC."""
     quality: int | None = Field(None, ge=1, le=100)
     """Of a JPEG, WebP or AVIF result, 1 to 100; without it, the encoder's default here. PNG and TIFF lose nothing."""
     sharpen: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     """How much of the result's fine detail is added once more, 0 to 1."""
     metadata: Metadata = Metadata.KEEP
-    """`keep` keeps EXIF; `strip` leaves it out, and with it the place, the time and the camera. The colour profile stays."""
+    """`keep` keeps EXIF, XMP and IPTC; `strip` leaves them out, and with them the place, the time and the camera. The colour profile stays."""
+    colorspace: Colorspace = Colorspace.KEEP
+    """`keep` keeps the colours' numbers and their profile; `srgb` converts them by the profile. CMYK and Lab always become sRGB."""
+    frames: Frames = Frames.REFUSE
+    """Of an animation (GIF, PNG, WebP) or a TIFF with pages: `refuse` answers with an error, `first` takes the first, `all` takes all and keeps their times."""
+    background: str = Field("#ffffff", pattern=BACKGROUND_PATTERN)
+    """What a transparent picture is composed on where the result is a JPEG: `#` and red, green and blue in hex."""
+    progressive: bool = False
+    """Of a JPEG result: whether it shows coarse first. A few per cent smaller, and slower to write."""
+    lossless: bool = False
+    """Of a WebP result: whether every sample is kept."""
     ensemble: bool = False
     """Take the mean over the picture's eight flips and rotations: a little closer to the truth, for eight times the work."""
     priority: Priority = Priority.INTERACTIVE
@@ -195,7 +213,7 @@ class Problem(BaseModel):
 class JobInput(WireModel):
     """The upload, as its header describes it."""
 
-    format: PictureFormat
+    format: InputFormat
     """Found in the bytes, whatever the file name says."""
     width: int
     """In pixels as stored, before any EXIF orientation."""
@@ -207,6 +225,8 @@ class JobInput(WireModel):
     """Of the file, in hex."""
     filename: str
     """The last part of the name that the client gave; may be empty."""
+    frames: int
+    """How many frames or pages of it are enlarged."""
 
 
 class JobOutput(WireModel):
@@ -228,6 +248,8 @@ class JobOutput(WireModel):
     """The version that made it."""
     checkpoint_sha256: str
     """Of the weights that made it, in hex."""
+    notes: list[Note]
+    """What of the picture could not be kept, or was changed; docs/fidelity.md lists them."""
     repeated: bool
     """Whether it is the copy of an earlier job's, for the same picture and options."""
 
@@ -293,7 +315,17 @@ class Job(WireModel):
     sharpen: float
     """How much of the result's fine detail is added once more."""
     metadata: Metadata
-    """What becomes of EXIF."""
+    """What becomes of EXIF, XMP and IPTC."""
+    colorspace: Colorspace
+    """In which numbers the result has its colours."""
+    frames: Frames
+    """What becomes of several frames or pages."""
+    background: str
+    """What a transparent picture is composed on where the result is a JPEG."""
+    progressive: bool
+    """Whether a JPEG result shows coarse first."""
+    lossless: bool
+    """Whether a WebP result keeps every sample."""
     ensemble: bool
     """Whether the result is the mean over eight flips and rotations."""
     priority: Priority
@@ -340,6 +372,7 @@ class Job(WireModel):
                 sha256=made.sha256,
                 checkpoint=made.checkpoint,
                 checkpoint_sha256=made.checkpoint_sha256,
+                notes=list(made.notes),
                 repeated=made.repeated,
             )
         return cls(
@@ -352,6 +385,11 @@ class Job(WireModel):
             quality=job.quality,
             sharpen=job.finish.sharpen,
             metadata=job.finish.metadata,
+            colorspace=job.reading.colorspace,
+            frames=job.reading.frames,
+            background=job.finish.background,
+            progressive=job.finish.progressive,
+            lossless=job.finish.lossless,
             ensemble=job.ensemble,
             priority=job.priority,
             created_at=datetime.fromtimestamp(job.created_at, UTC),
@@ -365,6 +403,7 @@ class Job(WireModel):
                 bytes=job.input.size_bytes,
                 sha256=job.input.sha256,
                 filename=job.input.filename,
+                frames=job.input.frames,
             ),
             result=result,
             timings=timings,

@@ -49,7 +49,7 @@ from service.prefer import MAX_WAIT_S, WaitingRoom, wait_s
 from service.problems import invalid_request, problem_responses
 from service.schemas import FieldError, Job, UpscaleOptions, job_path
 from service.uploads import IMAGE_FIELD, received
-from worker.contract.jobs import READ_FORMATS, JobRecord, JobStatus
+from worker.contract.jobs import InputFormat, JobRecord, JobStatus
 from worker.contract.logs import note_job
 from worker.contract.queue import QueueUnavailableError
 
@@ -164,7 +164,8 @@ def upscale_router(
 
         Or, where the service allows it, send JSON with the picture's URL as `image_url`. Options are fields of the form, parameters of
         the query, or members of the JSON. The result keeps transparency (in a JPEG it
-        becomes white), colour profile and EXIF (but for `metadata=strip`), turned upright; 16 bits a sample are reduced to 8.
+        becomes the `background`), 16 bits a sample, colour profile, EXIF, XMP and IPTC (but for `metadata=strip`), turned upright; what its
+        format cannot hold is named in the result's `notes`.
         """
         async with (
             admission.admitted(caller, idempotency_key),
@@ -263,7 +264,7 @@ def options_documentation(image: dict[str, Any], *, only_form: bool = False) -> 
                 **({} if only_form else {"application/json": {"schema": _json_documentation(options)}}),
                 **{
                     f.media_type: {"schema": {"type": "string", "format": "binary"}}
-                    for f in READ_FORMATS
+                    for f in InputFormat
                     if not only_form
                 },
             },

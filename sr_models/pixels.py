@@ -7,13 +7,8 @@ between is float in [0, 1], colour order RGB; luma and chroma are by ITU-R BT.60
 (MATLAB's ``rgb2ycbcr``) measures.
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-
-StoredSamples = npt.NDArray[np.uint8 | np.uint16]
-"""As pictures have them, 8 or 16 bits each."""
 
 # ITU-R BT.601-7, section 3.5, as MATLAB's rgb2ycbcr writes it (for samples in 0..255).
 _YCBCR_FROM_RGB = torch.tensor(
@@ -26,15 +21,6 @@ _YCBCR_FROM_RGB = torch.tensor(
 )
 _YCBCR_OFFSET = torch.tensor([16.0, 128.0, 128.0], dtype=torch.float64)
 _RGB_FROM_YCBCR = torch.linalg.inv(_YCBCR_FROM_RGB)
-
-
-def white(samples: StoredSamples) -> int:
-    """What white is among samples of that type.
-
-    >>> white(np.zeros(1, np.uint8)), white(np.zeros(1, np.uint16))
-    (255, 65535)
-    """
-    return int(np.iinfo(samples.dtype).max)
 
 
 def ycbcr_from_rgb(rgb_NCHW: Tensor) -> Tensor:

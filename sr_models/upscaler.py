@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from sr_models.bicubic import Bicubic
 from sr_models.checkpoint import load
+from sr_models.flatness import FlatKept
 from sr_models.manifest import Checkpoint, Manifest
-from sr_models.pixels import StoredSamples, rgb_from_ycbcr, white, ycbcr_from_rgb
+from sr_models.pixels import rgb_from_ycbcr, ycbcr_from_rgb
+from sr_models.samples import StoredSamples, white
 from sr_models.tiling import Window, windows
 
 Float32Array = npt.NDArray[np.float32]
@@ -75,7 +77,10 @@ class Upscaler:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        on_rgb = LumaNetwork(network, manifest.scale) if manifest.colour == "luma" else network
+        if manifest.colour == "luma":
+            on_rgb: nn.Module = LumaNetwork(network, manifest.scale)
+        else:
+            on_rgb = FlatKept(network, manifest.scale) if manifest.parameters else network
         # nn.Module.to: its overload for a memory format is missing from torch's types.
         self._exact = on_rgb.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._network = self._exact if dtype == torch.float32 else copy.deepcopy(self._exact).to(dtype)

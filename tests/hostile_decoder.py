@@ -3,7 +3,7 @@
 import os
 import socket
 
-from worker.decoder_wire import DONE, READY, UPLOAD_LENGTH, receive
+from worker.decoder_wire import DONE, READY, REQUEST_LENGTHS, receive
 
 
 def main() -> None:
@@ -11,7 +11,8 @@ def main() -> None:
     worker = socket.socket(fileno=0)
     worker.sendall(READY)
     while True:
-        (size_bytes,) = UPLOAD_LENGTH.unpack(receive(worker, UPLOAD_LENGTH.size))
+        asked_bytes, size_bytes = REQUEST_LENGTHS.unpack(receive(worker, REQUEST_LENGTHS.size))
+        receive(worker, asked_bytes)
         worker.sendall(receive(worker, size_bytes))
         _, (descriptor,), _, _ = socket.recv_fds(worker, 1, 1)
         for size_bytes in (0, 1 << 30):

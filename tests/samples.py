@@ -3,12 +3,12 @@
 import time
 
 from worker.contract.fleet import LiveWorker
-from worker.contract.jobs import InputPicture, JobResult, PictureFormat, UpscaleJob
+from worker.contract.jobs import InputFormat, InputPicture, JobResult, PictureFormat, UpscaleJob
 
 
 def sample_job(job_id: str) -> UpscaleJob:
     """A valid job for tests."""
-    picture = InputPicture(PictureFormat.PNG, 40, 30, 1200, "00" * 32, "photo.png")
+    picture = InputPicture(InputFormat.PNG, 40, 30, 1200, "00" * 32, "photo.png")
     return UpscaleJob(job_id, "espcn", 2, PictureFormat.PNG, None, picture, time.time())
 
 

@@ -21,13 +21,17 @@ from typing import Self
 
 import numpy as np
 
+from sr_models.samples import StoredSamples
+from worker.contract.reading import AS_IT_IS, Reading
 from worker.decoder_wire import (
     ANSWER,
     ANSWER_LENGTH,
     CONFINED,
     DONE,
+    MAX_ANSWER_BYTES,
+    READING,
     READY,
-    UPLOAD_LENGTH,
+    REQUEST_LENGTHS,
     DecodedAnswer,
     RefusedAnswer,
     receive,
@@ -40,7 +44,7 @@ from worker.errors import (
     PictureDamagedError,
     PictureUnsupportedError,
 )
-from worker.images import Picture, UInt8Array
+from worker.picture import Frame, Picture
 
 PICTURES_A_PROCESS = 500
 """After so many a decoder makes room for a new one: what the C libraries leak goes, and one that a picture has taken over
@@ -49,8 +53,8 @@ reads no more than that. A start takes 0.2 s of processor time, so that it costs
 START_TIMEOUT_S = 60.0
 """A start takes 0.2 s, on a busy machine some seconds."""
 
-METADATA_ALLOWANCE_BYTES = 1 << 20
-"""A picture's profile and EXIF together are no longer than its file and this: PNG compresses the profile, of which Pillow reads a MiB."""
+METADATA_ALLOWANCE_BYTES = 2 << 20
+"""A picture's profile, EXIF, XMP and IPTC together are no longer than its file and this: PNG compresses profile and XMP, of which Pillow reads a MiB each."""
 
 INHERITED_VARIABLES = {
     "LANG",
@@ -89,7 +93,7 @@ class DecoderPool:
     ) -> None:
         """Start the first process, so that what would keep every one from starting is known at once: raises DecoderUnavailableError.
 
-        `memory_bytes` is what each process may map, its code (about 125 MB) included.
+        `memory_bytes` is what each process may map, its code (about 170 MB) included.
         """
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -126,15 +130,15 @@ class DecoderPool:
             if started.exception() is None:
                 started.result().end()
 
-    def decode(self, content: bytes) -> Picture:
-        """As `worker.images.decode`, by a process that may die of it.
+    def decode(self, content: bytes, reading: Reading = AS_IT_IS) -> Picture:
+        """As `worker.reading.decode`, by a process that may die of it.
 
         Raises DecoderFailedError where it died, took too long, or did not keep to what was agreed; DecoderUnavailableError where none starts.
         """
         started = self._take()
         process = started.result()
         try:
-            picture = process.decode(content, time.monotonic() + self._timeout_s)
+            picture = process.decode(content, reading, time.monotonic() + self._timeout_s)
         except (PictureDamagedError, PictureUnsupportedError):
             self._give_back(started)
             raise
@@ -219,11 +223,11 @@ class DecoderProcess:
         self._process.wait()
         self._socket.close()
 
-    def decode(self, content: bytes, deadline_s: float) -> Picture:
+    def decode(self, content: bytes, reading: Reading, deadline_s: float) -> Picture:
         """The picture. Raises as :meth:`DecoderPool.decode` does; the process must be ended after a DecoderFailedError."""
         self.pictures += 1
         try:
-            return self._decode(content, deadline_s)
+            return self._decode(content, reading, deadline_s)
         except TimeoutError as error:
             raise self._failure("took longer than the worker allows") from error
         except (OSError, EOFError) as error:
@@ -231,37 +235,49 @@ class DecoderProcess:
         except ValueError as error:  # pydantic's too
             raise self._failure("answered nonsense") from error
 
-    def _decode(self, content: bytes, deadline_s: float) -> Picture:
+    def _decode(self, content: bytes, reading: Reading, deadline_s: float) -> Picture:
+        asked = READING.dump_json(reading)
         wait_until(self._socket, deadline_s)
-        self._socket.sendall(UPLOAD_LENGTH.pack(len(content)))
+        self._socket.sendall(REQUEST_LENGTHS.pack(len(asked), len(content)) + asked)
         wait_until(self._socket, deadline_s)
         self._socket.sendall(content)
         (size_bytes,) = ANSWER_LENGTH.unpack(receive(self._socket, ANSWER_LENGTH.size, deadline_s))
+        if size_bytes > MAX_ANSWER_BYTES:
+            raise ValueError(f"an answer of {size_bytes} bytes")
         answer = ANSWER.validate_json(receive(self._socket, size_bytes, deadline_s))
         if isinstance(answer, RefusedAnswer):
             raise self._refusal(answer)
         if answer.samples_bytes > self._memory_bytes:
             raise ValueError(f"{answer.samples_bytes} bytes of samples")
-        if (answer.icc_profile_bytes or 0) + (answer.exif_bytes or 0) > len(
-            content
-        ) + METADATA_ALLOWANCE_BYTES:
-            raise ValueError(f"{answer.icc_profile_bytes} bytes of profile, {answer.exif_bytes} of EXIF")
-        profile, exif = (
+        attached = sum(length or 0 for length in answer.attached_bytes)
+        if attached > len(content) + METADATA_ALLOWANCE_BYTES:
+            raise ValueError(f"{attached} bytes of profile, EXIF, XMP and IPTC")
+        profile, exif, xmp, iptc = (
             None if length is None else bytes(receive(self._socket, length, deadline_s))
-            for length in (answer.icc_profile_bytes, answer.exif_bytes)
+            for length in answer.attached_bytes
         )
-        planes = self._samples(answer, deadline_s)
+        planes = list(self._samples(answer, deadline_s))
+        step = 1 + answer.has_alpha
+        frames = (
+            Frame(planes[n * step], planes[n * step + 1] if answer.has_alpha else None, duration_ms)
+            for n, duration_ms in enumerate(answer.durations_ms)
+        )
         return Picture(
             format=answer.format,
-            colour=planes[0],
-            alpha=planes[1] if answer.has_alpha else None,
+            frames=tuple(frames),
             grey=answer.grey,
             icc_profile=profile,
+            gamma=answer.gamma,
             exif=exif,
+            xmp=xmp,
+            iptc=iptc,
+            dpi=answer.dpi,
+            loops=answer.loops,
+            notes=answer.notes,
         )
 
-    def _samples(self, answer: DecodedAnswer, deadline_s: float) -> UInt8Array:
-        """The planes, uint8 (N, H, W, 3), in memory that the process fills and nobody copies."""
+    def _samples(self, answer: DecodedAnswer, deadline_s: float) -> StoredSamples:
+        """The planes, (N, H, W, 3), in memory that the process fills and nobody copies."""
         descriptor = _shared_memory(answer.samples_bytes)
         try:
             wait_until(self._socket, deadline_s)
@@ -271,7 +287,9 @@ class DecoderProcess:
             memory = mmap.mmap(descriptor, answer.samples_bytes, prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
-        return np.frombuffer(memory, np.uint8).reshape(answer.shape)
+        if answer.bits == 8:
+            return np.frombuffer(memory, np.uint8).reshape(answer.shape)
+        return np.frombuffer(memory, np.uint16).reshape(answer.shape)
 
     def _refusal(self, answer: RefusedAnswer) -> JobError:
         if answer.code == "out_of_memory":

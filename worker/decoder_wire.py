@@ -1,21 +1,26 @@
 """What a worker and its decoder processes say to each other. The worker trusts nothing that it hears.
 
-Over a socket: the upload with its length before it; then the decoder's answer as JSON with its length before it, and the colour
-profile and EXIF. The samples never pass through the socket: the worker makes memory of the size that the answer names, sends
+Over a socket: how the upload is to be read, as JSON, and the upload, with their lengths before them; then the decoder's answer as JSON with its
+length before it, and the colour profile, EXIF, XMP and IPTC. The samples never pass through the socket: the worker makes memory of the size that the answer names, sends
 the decoder its descriptor, and hears one byte when they are there. No pickle in either direction: reading one runs what it says.
 """
 
+import math
 import socket
 import struct
 import time
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import InputFormat, Note
+from worker.contract.reading import Reading
 
-UPLOAD_LENGTH = struct.Struct(">Q")
-ANSWER_LENGTH = struct.Struct(">H")
+REQUEST_LENGTHS = struct.Struct(">HQ")
+"""Of how to read, and of the upload."""
+ANSWER_LENGTH = struct.Struct(">I")
+MAX_ANSWER_BYTES = 1 << 20
+"""More than the times of the frames of any animation that fits into memory."""
 
 CONFINED, READY = b"C", b"R"
 """The decoder waits for a picture: with Landlock around it, or without."""
@@ -23,43 +28,56 @@ DONE = b"D"
 """The samples are in the memory."""
 
 MAX_MESSAGE_CHARS = 1000
-"""Of an error; what is longer is cut off. Six bytes each at most, so that every answer's length fits into two."""
+"""Of an error; what is longer is cut off."""
 
 MAX_SIDE_PX = 2**31 - 1
 """PNG's limit, and the widest."""
 
 SAMPLES_A_PIXEL = 3
 
+Length = Annotated[int, Field(ge=0)] | None
+
 
 class DecodedAnswer(BaseModel):
-    """The picture was decoded; profile and EXIF follow, in this order."""
+    """The picture was decoded; profile, EXIF, XMP and IPTC follow, in this order."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    format: PictureFormat
+    format: InputFormat
     """What it was read from."""
     width_px: int = Field(ge=1, le=MAX_SIDE_PX)
     """After EXIF has turned it."""
     height_px: int = Field(ge=1, le=MAX_SIDE_PX)
     """After EXIF has turned it."""
+    durations_ms: list[int] = Field(min_length=1)
+    """How long each frame is shown; of a still picture one number."""
+    bits: Literal[8, 16]
+    """Of a sample."""
     has_alpha: bool
-    """Whether a second plane of the same size follows the first."""
+    """Whether a second plane of the same size follows the first, in each frame."""
     grey: bool
     """Whether the picture has one colour channel."""
-    icc_profile_bytes: int | None = Field(ge=0)
-    """Length of the colour profile; None where there is none."""
-    exif_bytes: int | None = Field(ge=0)
-    """Length of the EXIF; None where there is none."""
+    gamma: float | None
+    """See `worker.picture.Picture`."""
+    dpi: tuple[float, float] | None
+    """See `worker.picture.Picture`."""
+    loops: int
+    """See `worker.picture.Picture`."""
+    notes: tuple[Note, ...]
+    """See `worker.picture.Picture`."""
+    attached_bytes: tuple[Length, Length, Length, Length]
+    """Lengths of colour profile, EXIF, XMP and IPTC; None where there is none."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Of the samples: planes, height, width, RGB."""
-        return 1 + self.has_alpha, self.height_px, self.width_px, SAMPLES_A_PIXEL
+        planes = len(self.durations_ms) * (1 + self.has_alpha)
+        return planes, self.height_px, self.width_px, SAMPLES_A_PIXEL
 
     @property
     def samples_bytes(self) -> int:
         """Length of all planes."""
-        return (1 + self.has_alpha) * self.height_px * self.width_px * SAMPLES_A_PIXEL
+        return math.prod(self.shape) * self.bits // 8
 
 
 class RefusedAnswer(BaseModel):
@@ -75,6 +93,7 @@ class RefusedAnswer(BaseModel):
 
 Answer = DecodedAnswer | RefusedAnswer
 ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
+READING: TypeAdapter[Reading] = TypeAdapter(Reading)
 
 
 def receive(peer: socket.socket, size_bytes: int, deadline_s: float | None = None) -> bytearray:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from sr_models.ensemble import TURNS, turned, turned_back
-from sr_models.pixels import StoredSamples, white
+from sr_models.samples import StoredSamples, white
 from sr_models.tiling import Window
 from sr_models.upscaler import Float32Array, NotFiniteError, Upscaler, cut, nothing, place
 from worker.batching import TileQueue

@@ -32,7 +32,7 @@ class PictureDamagedError(JobError):
 
 
 class PictureUnsupportedError(JobError):
-    """The picture is of a kind that is not supported: send JPEG, PNG or WebP with one frame."""
+    """The picture is of a kind that is not supported: save it as PNG, JPEG, WebP or TIFF with 8 or 16 bits a sample."""
 
     code = "picture_unsupported"
 

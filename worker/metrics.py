@@ -18,7 +18,7 @@ from prometheus_client import (
     start_http_server,
 )
 
-from worker.contract.jobs import JobStatus, PictureFormat, Priority
+from worker.contract.jobs import InputFormat, JobStatus, PictureFormat, Priority
 
 QUEUE_BUCKETS_S = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 """From a worker that is idle (two looks at the queue are 20 ms apart) to a backlog of an hour."""
@@ -181,7 +181,7 @@ class WorkerMetrics:
         self._in_flight_jobs.set(jobs)
         self._in_flight_bytes.set(size_bytes)
 
-    def decoded(self, picture_format: PictureFormat, duration_s: float) -> None:
+    def decoded(self, picture_format: InputFormat, duration_s: float) -> None:
         """A picture was read."""
         self._decode_s.labels(picture_format).observe(duration_s)
 

@@ -8,26 +8,31 @@ all go this way, so that they give the same bytes.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 
 from sr_models.manifest import AUTO, Manifest, default_checkpoint_folder
-from sr_models.upscaler import DEFAULT_TILE_PX
+from sr_models.samples import StoredSamples
+from sr_models.upscaler import DEFAULT_TILE_PX, Upscaler
 from worker.contract.finish import UNCHANGED, Finish
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import Note, PictureFormat
+from worker.contract.reading import AS_IT_IS, Reading
 from worker.device import Precision, choose_device, choose_dtype
 from worker.engine import Engine, never_canceled, no_progress
 from worker.errors import PictureDamagedError
 from worker.finishing import finish
-from worker.images import Picture, decode, encode
 from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
+from worker.picture import Picture
+from worker.reading import decode
+from worker.writing import encode, fitted
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,19 @@ class UpscaleRequest:
     scale: int = 4
     """2, 3 or 4."""
     output_format: PictureFormat | None = None
-    """The result's format; None keeps the input's."""
+    """The result's format; None keeps the input's, or what comes next to it."""
     quality: int | None = None
     """1 to 100 for JPEG, WebP and AVIF; None for the default."""
     ensemble: bool = False
     """Whether to take the mean over eight flips and rotations, at eight times the work."""
     background: bool = False
     """Whether nobody waits for it, so that others go first."""
+    reading: Reading = AS_IT_IS
+    """How the file is read."""
     finish: Finish = UNCHANGED
     """What is done to the result after the network."""
     input_px: int | None = None
-    """How many pixels the picture was accepted with, where somebody made room by that."""
+    """How many pixels the picture was accepted with, all frames together, where somebody made room by that."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Upscaled:
     """From the first tile's submission to the last one's end, in seconds; others share the device meanwhile."""
     encode_s: float
     """Encoding, in seconds."""
+    notes: tuple[Note, ...] = ()
+    """What could not be kept."""
 
     @property
     def checkpoint(self) -> str:
@@ -102,7 +111,7 @@ class Pipeline:
         tile_px: int = DEFAULT_TILE_PX,
         batch_px: int = 0,
         metrics: WorkerMetrics | None = None,
-        decode: Callable[[bytes], Picture] = decode,
+        decode: Callable[[bytes, Reading], Picture] = decode,
     ) -> None:
         """`capacity` is how many pictures may be on their way at once: each holds its result's canvas.
 
@@ -163,31 +172,25 @@ class Pipeline:
         upscaler = self._models.get(request.model, request.scale)
         with self._codecs:
             started_at_s = time.perf_counter()
-            picture = self._decode(request.content)
+            picture = self._decode(request.content, request.reading)
             decoded_at_s = time.perf_counter()
-        height, width = picture.colour.shape[:2]
-        if request.input_px not in (None, height * width):
+        width, height = picture.size_px
+        if request.input_px not in (None, height * width * len(picture.frames)):
             # A decoder that a picture has taken over could claim to have found one that fills the memory.
             raise PictureDamagedError("The picture has another size than its header says.")
-        planes = self._engine.submit(
-            upscaler,
-            picture.planes,
-            on_progress,
-            canceled,
-            ensemble=request.ensemble,
-            background=request.background,
-        ).result()
+        planes = self._enlarged(upscaler, picture.planes, request, on_progress, canceled)
         enlarged_at_s = time.perf_counter()
-        output_format = request.output_format or picture.format
+        output_format = request.output_format or picture.format.kept_as
         with self._codecs:
             encoding_at_s = time.perf_counter()
-            larger = finish(picture.with_planes(planes), request.scale, request.finish)
-            content = encode(larger, output_format, request.quality)
+            larger = finish(picture, planes, request.finish)
+            larger = fitted(larger, output_format, request.finish)
+            content = encode(larger, output_format, request.quality, request.finish)
             encoded_at_s = time.perf_counter()
         # Without the wait for a core: that says how busy the machine is, not what a codec costs.
         self._metrics.decoded(picture.format, decoded_at_s - started_at_s)
         self._metrics.encoded(output_format, encoded_at_s - encoding_at_s)
-        height, width = larger.colour.shape[:2]
+        width, height = larger.size_px
         return Upscaled(
             content=content,
             output_format=output_format,
@@ -197,4 +200,36 @@ class Pipeline:
             decode_s=decoded_at_s - started_at_s,
             upscale_s=enlarged_at_s - decoded_at_s,
             encode_s=encoded_at_s - encoding_at_s,
+            notes=larger.notes,
         )
+
+    def _enlarged(
+        self,
+        upscaler: Upscaler,
+        planes: Sequence[StoredSamples],
+        request: UpscaleRequest,
+        on_progress: Callable[[float], None],
+        canceled: Callable[[], bool],
+    ) -> list[StoredSamples]:
+        """The planes through the network; one that is the same everywhere stays so without."""
+        flat = [_is_flat(plane) for plane in planes[1:]]
+        flat = [False, *flat]  # progress goes by tiles, of which there has to be one
+        work = [plane for plane, is_flat in zip(planes, flat, strict=True) if not is_flat]
+        made = self._engine.submit(
+            upscaler,
+            work,
+            on_progress,
+            canceled,
+            ensemble=request.ensemble,
+            background=request.background,
+        ).result()
+        enlarged = iter(made)
+        shape = made[0].shape
+        return [
+            np.broadcast_to(plane[0, 0], shape) if is_flat else next(enlarged)
+            for plane, is_flat in zip(planes, flat, strict=True)
+        ]
+
+
+def _is_flat(plane: StoredSamples) -> bool:
+    return bool((plane == plane[0, 0]).all())

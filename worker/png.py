@@ -7,13 +7,15 @@ docs/decisions/0007-png-by-isal.md has what the alternatives gave.
 import io
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
+from sr_models.samples import StoredSamples
+
 UInt8Array = npt.NDArray[np.uint8]
-Samples = UInt8Array | npt.NDArray[np.uint16]
 
 STRIP_BYTES = 1 << 18
 """What is filtered and compressed at a time, in whole rows, at least one. With 64 KiB numpy's calls cost a tenth more; beyond 256 KiB nothing is gained."""
@@ -23,6 +25,7 @@ COMPRESS_LEVEL = 2
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UP, AVERAGE = 2, 3
+METRES_IN_AN_INCH = 0.0254
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By the number of channels: grey, grey with alpha, RGB, RGBA."""
 _PROFILE_NAME = b"ICC Profile"
@@ -30,7 +33,31 @@ _SOME_ROWS = slice(None, None, 7)
 """Enough to choose a filter by. Every eighth would always be the same one of those that a row was enlarged to."""
 
 
-def encode(bands: Sequence[Samples], icc_profile: bytes | None = None, exif: bytes | None = None) -> bytes:
+class Description(Protocol):
+    """What a file says besides its samples; None or empty where it says nothing."""
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The colour profile."""
+
+    @property
+    def gamma(self) -> float | None:
+        """The exponent of its numbers, where there is no profile."""
+
+    @property
+    def exif(self) -> bytes | None:
+        """EXIF."""
+
+    @property
+    def xmp(self) -> bytes | None:
+        """XMP."""
+
+    @property
+    def dpi(self) -> tuple[float, float] | None:
+        """Pixels to the inch, across and down."""
+
+
+def encode(bands: Sequence[StoredSamples], description: Description | None = None) -> bytes:
     """The picture as a file.
 
     `bands` are arrays (H, W, n), all uint8 or all uint16, which together have the picture's channels: grey, grey and
@@ -42,10 +69,8 @@ def encode(bands: Sequence[Samples], icc_profile: bytes | None = None, exif: byt
     file.write(SIGNATURE)
     bits = 8 * bands[0].dtype.itemsize
     _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
-    if icc_profile:
-        _write_chunk(file, b"iCCP", _PROFILE_NAME + b"\0\0" + isal_zlib.compress(icc_profile))
-    if exif:
-        _write_chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    if description:
+        _describe(file, description)
     stream = isal_zlib.compressobj(COMPRESS_LEVEL)
     for strip in _filtered_strips(bands):
         if compressed := stream.compress(strip):
@@ -55,13 +80,27 @@ def encode(bands: Sequence[Samples], icc_profile: bytes | None = None, exif: byt
     return file.getvalue()
 
 
+def _describe(file: io.BytesIO, description: Description) -> None:
+    if description.icc_profile:
+        _write_chunk(file, b"iCCP", _PROFILE_NAME + b"\0\0" + isal_zlib.compress(description.icc_profile))
+    elif description.gamma:
+        _write_chunk(file, b"gAMA", struct.pack(">I", round(description.gamma * 100_000)))
+    if description.dpi:
+        across, down = (round(value / METRES_IN_AN_INCH) for value in description.dpi)
+        _write_chunk(file, b"pHYs", struct.pack(">IIB", across, down, 1))
+    if description.exif:
+        _write_chunk(file, b"eXIf", description.exif.removeprefix(b"Exif\0\0"))
+    if description.xmp:
+        _write_chunk(file, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + description.xmp)
+
+
 def _write_chunk(file: io.BytesIO, kind: bytes, content: bytes) -> None:
     file.write(struct.pack(">I", len(content)) + kind)
     file.write(content)
     file.write(struct.pack(">I", isal_zlib.crc32(content, isal_zlib.crc32(kind))))
 
 
-def _filtered_strips(bands: Sequence[Samples]) -> Iterator[UInt8Array]:
+def _filtered_strips(bands: Sequence[StoredSamples]) -> Iterator[UInt8Array]:
     """The picture's rows as they are to be compressed, a filter's number before each: uint8 (rows, 1 + bytes in a row).
 
     Each strip is valid until the next is asked for.

@@ -45,8 +45,9 @@ class JobProcessor:
             job.quality,
             job.ensemble,
             background=job.priority is Priority.BULK,
+            reading=job.reading,
             finish=job.finish,
-            input_px=job.input.width_px * job.input.height_px,
+            input_px=job.input.pixels,
         )
         upscaled = self._pipeline.upscale(request, on_progress, canceled)
         try:
@@ -64,6 +65,7 @@ class JobProcessor:
             decode_s=upscaled.decode_s,
             upscale_s=upscaled.upscale_s,
             encode_s=upscaled.encode_s,
+            notes=upscaled.notes,
         )
 
     def erase(self, job: UpscaleJob) -> None:

@@ -2,15 +2,15 @@
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 from isal import isal_zlib
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import AppendingTiffWriter, ImageFileDirectory_v2
 
-UInt8Array = npt.NDArray[np.uint8]
+from sr_models.samples import StoredSamples
+from worker import png
 
 COMPRESS_LEVEL = 2
 """ISA-L's; see worker.png."""
@@ -22,9 +22,19 @@ MAX_BYTES = (1 << 32) - 1
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_LENGTHS = 273, 277, 278, 279
 _PREDICTOR, _EXTRA_SAMPLES, _ICC_PROFILE = 317, 338, 34675
-_LONG, _UNDEFINED = 4, 7
+_DPI_ACROSS, _DPI_DOWN, _RESOLUTION_UNIT, _XMP, _IPTC = 282, 283, 296, 700, 33723
+_INCH = 2
+_BYTE, _LONG, _UNDEFINED = 1, 4, 7
 _DEFLATE, _HORIZONTAL, _UNASSOCIATED_ALPHA = 8, 2, 2
 _BLACK_IS_ZERO, _RGB = 1, 2
+
+
+class Description(png.Description, Protocol):
+    """What a file says besides its samples."""
+
+    @property
+    def iptc(self) -> bytes | None:
+        """IPTC's records."""
 
 
 class TooLargeForTiffError(ValueError):
@@ -43,27 +53,52 @@ _KEPT = (
 logger = logging.getLogger(__name__)
 
 
-def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | None = None) -> bytes:
-    """The picture as a file: uint8 (H, W, n) with n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA. Raises TooLargeForTiffError."""
+def encode(pages: Sequence[StoredSamples], description: Description) -> bytes:
+    """Pictures of one description as a file: each uint8 or uint16 (H, W, n) with n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
+
+    Raises TooLargeForTiffError.
+    """
+    files = [_encode_page(page, description) for page in pages]
+    if sum(map(len, files)) > MAX_BYTES:
+        raise TooLargeForTiffError
+    if len(files) == 1:
+        return files[0]
+    file = io.BytesIO()
+    with AppendingTiffWriter(file) as writer:
+        for page in files:
+            writer.write(page)
+            writer.newFrame()
+    return file.getvalue()
+
+
+def _encode_page(samples: StoredSamples, description: Description) -> bytes:
     height, width, channels = samples.shape
-    rows = min(height, max(1, STRIP_BYTES // (width * channels)))
+    rows = min(height, max(1, STRIP_BYTES // (width * channels * samples.itemsize)))
     strips = list(_strips(samples, rows))
     lengths = [len(strip) for strip in strips]
     if sum(lengths) + (1 << 20) > MAX_BYTES:
         raise TooLargeForTiffError
     directory = ImageFileDirectory_v2()
-    if exif:
-        _describe(directory, exif)
+    if description.exif:
+        _describe(directory, description.exif)
+    if description.dpi:
+        directory[_DPI_ACROSS], directory[_DPI_DOWN] = description.dpi
+        directory[_RESOLUTION_UNIT] = _INCH
+    for tag, content in (
+        (_ICC_PROFILE, description.icc_profile),
+        (_IPTC, description.iptc),
+        (_XMP, description.xmp),
+    ):
+        if content:
+            directory.tagtype[tag] = _BYTE if tag == _XMP else _UNDEFINED
+            directory[tag] = content
     directory[_WIDTH], directory[_HEIGHT] = width, height
-    directory[_BITS] = (8,) * channels
+    directory[_BITS] = (8 * samples.itemsize,) * channels
     directory[_COMPRESSION], directory[_PREDICTOR] = _DEFLATE, _HORIZONTAL
     directory[_PHOTOMETRIC] = _BLACK_IS_ZERO if channels < 3 else _RGB
     directory[_SAMPLES], directory[_STRIP_ROWS] = channels, rows
     if channels in (2, 4):
         directory[_EXTRA_SAMPLES] = _UNASSOCIATED_ALPHA
-    if icc_profile:
-        directory.tagtype[_ICC_PROFILE] = _UNDEFINED
-        directory[_ICC_PROFILE] = icc_profile
     directory.tagtype[_STRIP_OFFSETS] = directory.tagtype[_STRIP_LENGTHS] = _LONG
     directory[_STRIP_LENGTHS] = tuple(lengths)
     # From the first strip, which lies behind the directory: Pillow adds where that is.
@@ -74,11 +109,11 @@ def encode(samples: UInt8Array, icc_profile: bytes | None = None, exif: bytes | 
     return file.getvalue()
 
 
-def _strips(samples: UInt8Array, rows: int) -> Iterator[bytes]:
+def _strips(samples: StoredSamples, rows: int) -> Iterator[bytes]:
     """Each with its samples' differences from those of the pixel to the left, compressed."""
     for top in range(0, samples.shape[0], rows):
         strip = samples[top : top + rows]
-        differences = strip.copy()
+        differences = strip.astype(strip.dtype.newbyteorder("<"))
         differences[:, 1:] -= strip[:, :-1]
         yield isal_zlib.compress(differences, COMPRESS_LEVEL)
 

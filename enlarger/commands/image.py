@@ -1,6 +1,7 @@
 """`enlarger image`."""
 
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -14,8 +15,9 @@ from tqdm import tqdm
 
 from enlarger.picture_files import Enlargement, PlanError, plan_enlargements
 from sr_models.manifest import CheckpointFolder, ManifestError, ModelNotFoundError, default_checkpoint_folder
-from worker.contract.finish import Finish, Metadata
+from worker.contract.finish import BACKGROUND_PATTERN, Finish, Metadata
 from worker.contract.jobs import PictureFormat
+from worker.contract.reading import Colorspace, Frames, Reading
 from worker.errors import JobError
 from worker.pipeline import Pipeline, Upscaled, UpscaleRequest
 
@@ -23,6 +25,12 @@ IN_FLIGHT = 4
 """Pictures at once: one or two on the device, while one is decoded and one encoded."""
 
 EXISTING_PATH = click.Path(exists=True, path_type=Path)
+
+
+def _checked_colour(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(BACKGROUND_PATTERN, value):
+        raise click.BadParameter(f"{value!r} is no colour: write #rrggbb")
+    return value
 
 
 @click.command(short_help="Enlarge pictures here, without a server.")
@@ -46,7 +54,31 @@ EXISTING_PATH = click.Path(exists=True, path_type=Path)
 @click.option(
     "--sharpen", type=click.FloatRange(0, 1), default=0.0, help="Add fine detail once more, 0 to 1."
 )
-@click.option("--strip", is_flag=True, help="Leave EXIF out: place, time, camera.")
+@click.option("--strip", is_flag=True, help="Leave EXIF, XMP and IPTC out: place, time, camera.")
+@click.option(
+    "--colorspace",
+    type=click.Choice(Colorspace, case_sensitive=False),
+    default=Colorspace.KEEP,
+    show_default=True,
+    help="srgb converts the colours by the picture's profile.",
+)
+@click.option(
+    "--frames",
+    type=click.Choice(Frames, case_sensitive=False),
+    default=Frames.REFUSE,
+    show_default=True,
+    help="Of animations and files with pages.",
+)
+@click.option(
+    "--background",
+    default="#ffffff",
+    show_default=True,
+    metavar="#RRGGBB",
+    callback=_checked_colour,
+    help="Under transparency in a JPEG.",
+)
+@click.option("--progressive", is_flag=True, help="Write progressive JPEGs.")
+@click.option("--lossless", is_flag=True, help="Write lossless WebPs.")
 @click.option("--ensemble", is_flag=True, help="Mean over 8 flips and rotations: better, 8 times slower.")
 @click.option("-r", "--recursive", is_flag=True, help="Take the pictures in folders' folders too.")
 @click.option("--overwrite", is_flag=True, help="Make results anew that are there already.")
@@ -62,6 +94,11 @@ def image(
     quality: int | None,
     sharpen: float,
     strip: bool,
+    colorspace: Colorspace,
+    frames: Frames,
+    background: str,
+    progressive: bool,
+    lossless: bool,
     ensemble: bool,
     recursive: bool,
     overwrite: bool,
@@ -81,8 +118,16 @@ def image(
     except ManifestError as error:
         raise click.ClickException(str(error)) from error
     ahead = [one for one in plan if overwrite or not one.target.exists()]
-    finish = Finish(sharpen=sharpen, metadata=Metadata.STRIP if strip else Metadata.KEEP)
-    run = _Run(UpscaleRequest(b"", model, scale, None, quality, ensemble, finish=finish), total=len(ahead))
+    finish = Finish(
+        sharpen=sharpen,
+        metadata=Metadata.STRIP if strip else Metadata.KEEP,
+        background=background,
+        progressive=progressive,
+        lossless=lossless,
+    )
+    reading = Reading(colorspace, frames)
+    wanted = UpscaleRequest(b"", model, scale, None, quality, ensemble, reading=reading, finish=finish)
+    run = _Run(wanted, total=len(ahead))
     run.outcomes["skipped"] = len(plan) - len(ahead)
     try:
         with Pipeline(checkpoints) as pipeline:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sr_models.checkpoint import load
 from sr_models.manifest import Checkpoint
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.upscaler import LumaNetwork
 from tests.benchmarks.stopwatch import seconds
 from worker.device import Precision, choose_dtype

@@ -13,7 +13,8 @@ from tests.benchmarks.plan import Plan
 from tests.benchmarks.site import Site, published
 from tests.pictures import PHOTOGRAPHS
 from worker.contract.jobs import PictureFormat
-from worker.images import encode, picture_from_pillow
+from worker.reading import picture_from_pillow
+from worker.writing import encode
 
 MODEL = "espcn"
 """Results are smoother than photographs, and so are quicker to compress: what is written here was enlarged."""

@@ -12,7 +12,8 @@ from tests.benchmarks.stopwatch import seconds
 from tests.pictures import encoded, natural_picture
 from worker.contract.jobs import PictureFormat
 from worker.device import Precision, choose_dtype
-from worker.images import decode, encode
+from worker.reading import decode
+from worker.writing import encode
 
 SMALLEST_PX, LARGEST_PX = 100, 1200
 BARS = {"cpu": Bar(1.10), "cuda": Bar(3.0)}

@@ -15,7 +15,7 @@ from sr_models.manifest import Checkpoint, CheckpointFolder, default_checkpoint_
 from tests.gated_processor import running_worker
 from tests.valkey import running_valkey
 from worker.contract.blobs import BlobStore
-from worker.contract.jobs import InputPicture, JobRecord, JobStatus, PictureFormat, UpscaleJob
+from worker.contract.jobs import InputFormat, InputPicture, JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.queue import JobQueue
 from worker.decoder import DecoderPool
 from worker.flight import Processor
@@ -46,7 +46,7 @@ class Site:
     def job(self, job_id: str, content: bytes, model: str, output_format: PictureFormat) -> UpscaleJob:
         """A job as the gateway would make it, with its upload stored."""
         with Image.open(io.BytesIO(content)) as image:
-            file_format = PictureFormat((image.format or "").lower())
+            file_format = InputFormat((image.format or "").lower())
             picture = InputPicture(file_format, image.width, image.height, len(content), "", "")
         job = UpscaleJob(job_id, model, SCALE, output_format, None, picture, time.time())
         self.blobs.put(job.input_key, content)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import worker.rq_worker
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.upscaler import Upscaler, nothing
 from worker.__main__ import main
 

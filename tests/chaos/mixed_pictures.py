@@ -13,6 +13,10 @@ MODES = {
     "PNG": ("L", "LA", "RGB", "RGBA", "P", "I;16", "1"),
     "JPEG": ("L", "RGB", "CMYK"),
     "WEBP": ("RGB", "RGBA"),
+    "TIFF": ("L", "RGB", "I;16"),
+    "GIF": ("L", "P"),
+    "BMP": ("RGB",),
+    "AVIF": ("RGB", "RGBA"),
 }
 SIDES_PX = (1, 2, 7, 33, 64, 130, 250)
 LARGE_PX = (4000, 3000)

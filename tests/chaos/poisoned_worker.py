@@ -9,7 +9,8 @@ from typing import Any
 import worker.pipeline
 import worker.rq_worker
 from worker.__main__ import main
-from worker.images import Picture, encode
+from worker.picture import Picture
+from worker.writing import encode
 
 POISON = b"kills whoever encodes this"
 """As a colour profile. Decoders are processes of their own; encoders, which get no stranger's bytes but these, work in the worker's."""

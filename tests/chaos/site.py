@@ -18,7 +18,7 @@ from tests.chaos.worker_process import WorkerProcess
 from tests.samples import sample_job
 from worker.contract.blobs import BlobStore
 from worker.contract.fields import Field
-from worker.contract.jobs import InputPicture, JobRecord, JobStatus, PictureFormat
+from worker.contract.jobs import InputFormat, InputPicture, JobRecord, JobStatus, PictureFormat
 from worker.contract.queue import JobQueue
 
 JOB_TIMEOUT_S = 600
@@ -68,7 +68,7 @@ class Site:
             scale=scale,
             output_format=output_format,
             input=InputPicture(
-                PictureFormat.PNG, *size_px, len(picture), hashlib.sha256(picture).hexdigest(), ""
+                InputFormat.PNG, *size_px, len(picture), hashlib.sha256(picture).hexdigest(), ""
             ),
             created_at=time.time(),
         )

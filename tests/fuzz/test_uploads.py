@@ -14,7 +14,7 @@ WAITING_AT_MOST = 200
 """Jobs that are not looked after yet: the service refuses more than a thousand."""
 MEMORY_GROWTH = 1.10
 """Of all processes together, from a fifth of the uploads to the end."""
-FORMATS = ("PNG", "JPEG", "WEBP")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "JPEG2000")
 
 
 def damaged(originals: list[bytes], chance: random.Random) -> bytes:

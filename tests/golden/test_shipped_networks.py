@@ -11,7 +11,7 @@ from PIL import Image
 
 from sr_models.checkpoint import load
 from sr_models.manifest import Checkpoint, CheckpointFolder, default_checkpoint_folder
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.tiling import windows
 from sr_models.upscaler import LumaNetwork, Upscaler
 from tests.pictures import PHOTOGRAPHS, natural_picture

@@ -6,15 +6,19 @@ from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Interval
+from pydantic import StringConstraints
+
+BACKGROUND_PATTERN = "^#[0-9a-fA-F]{6}$"
+"""Red, green and blue, as in CSS."""
 
 
 class Metadata(StrEnum):
     """What becomes of what a file says beside its pixels. The colour profile is always kept: without it the colours are others."""
 
     KEEP = "keep"
-    """EXIF is kept, without the orientation, which is applied."""
+    """EXIF, XMP and IPTC are kept, without the orientation, which is applied."""
     STRIP = "strip"
-    """EXIF goes, and with it the place, the time and the camera."""
+    """They go, and with them the place, the time and the camera."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,13 @@ class Finish:
     sharpen: Annotated[float, Interval(ge=0, le=1)] = 0.0
     """How much of its fine detail is added once more, 0 to 1."""
     metadata: Metadata = Metadata.KEEP
-    """What becomes of EXIF."""
+    """What becomes of EXIF, XMP and IPTC."""
+    background: Annotated[str, StringConstraints(pattern=BACKGROUND_PATTERN)] = "#ffffff"
+    """What a transparent picture is composed on where its result's format has no transparency."""
+    progressive: bool = False
+    """Whether a JPEG comes in passes, each sharper: a few per cent smaller, and several times as long to write."""
+    lossless: bool = False
+    """Whether a WebP keeps every sample."""
 
     @property
     def resizes(self) -> bool:

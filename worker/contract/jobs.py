@@ -12,6 +12,7 @@ from annotated_types import Interval
 from pydantic import TypeAdapter, ValidationError
 
 from worker.contract.finish import UNCHANGED, Finish
+from worker.contract.reading import AS_IT_IS, Reading
 
 SCHEMA_VERSION = 1
 
@@ -43,7 +44,7 @@ class JobStatus(StrEnum):
 
 
 class PictureFormat(StrEnum):
-    """The formats that are written; those in :data:`READ_FORMATS` are read too."""
+    """The formats that are written."""
 
     PNG = "png"
     JPEG = "jpeg"
@@ -62,8 +63,52 @@ class PictureFormat(StrEnum):
         return ".jpg" if self is PictureFormat.JPEG else f".{self.value}"
 
 
-READ_FORMATS = (PictureFormat.PNG, PictureFormat.JPEG, PictureFormat.WEBP)
-"""Those that a picture to be enlarged may have."""
+class InputFormat(StrEnum):
+    """The formats that are read."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+    TIFF = "tiff"
+    AVIF = "avif"
+    BMP = "bmp"
+    GIF = "gif"
+    PPM = "ppm"
+    """All of Netpbm's: PBM, PGM, PPM."""
+    JP2 = "jp2"
+    """JPEG 2000."""
+    HEIC = "heic"
+    """Where the workers have the package `pillow-heif`."""
+
+    @property
+    def media_type(self) -> str:
+        """The IANA media type, such as image/png."""
+        return "image/x-portable-anymap" if self is InputFormat.PPM else f"image/{self.value}"
+
+    @property
+    def kept_as(self) -> PictureFormat:
+        """What a result is written as where no format is asked for: the same, or where that is not written, one that is of its kind."""
+        if self is InputFormat.HEIC:
+            return PictureFormat.JPEG
+        written: dict[str, PictureFormat] = {each.value: each for each in PictureFormat}
+        return written.get(self.value, PictureFormat.PNG)
+
+
+class Note(StrEnum):
+    """What of a picture could not be kept, or was changed."""
+
+    TRANSPARENCY_FLATTENED = "transparency_flattened"
+    """Composed on the background: the result's format has no transparency."""
+    REDUCED_TO_8_BITS = "reduced_to_8_bits"
+    """The result's format, or an animation, has 8 bits a sample."""
+    CONVERTED_TO_SRGB = "converted_to_srgb"
+    """Its colours were in other numbers (CMYK, Lab, or a profile's where sRGB was asked for)."""
+    GAIN_MAP_DROPPED = "gain_map_dropped"
+    """The file holds further pictures, such as a gain map for HDR screens or a preview."""
+    FIRST_FRAME_ONLY = "first_frame_only"
+    """Of several frames or pages."""
+    METADATA_DROPPED = "metadata_dropped"
+    """The result's format has no place for some of it, or it was too long or damaged."""
 
 
 class Priority(StrEnum):
@@ -79,7 +124,7 @@ class Priority(StrEnum):
 class InputPicture:
     """What the gateway learned of the upload from its header."""
 
-    format: PictureFormat
+    format: InputFormat
     """The format found in the bytes, whatever the file name said."""
     width_px: Annotated[int, Interval(ge=1, le=1 << 31)]
     """As stored, before any EXIF orientation."""
@@ -91,6 +136,20 @@ class InputPicture:
     """Of the upload, in hex."""
     filename: str
     """The name that the client gave, reduced to its last part; may be empty."""
+    frames: Annotated[int, Interval(ge=1, le=1 << 31)] = 1
+    """How many of them are to be enlarged."""
+    on_its_side: bool = False
+    """Whether it is to be turned by a quarter, as EXIF says."""
+
+    @property
+    def upright_px(self) -> tuple[int, int]:
+        """Width and height as people see it."""
+        return (self.height_px, self.width_px) if self.on_its_side else (self.width_px, self.height_px)
+
+    @property
+    def pixels(self) -> int:
+        """Of all frames that are to be enlarged."""
+        return self.width_px * self.height_px * self.frames
 
 
 @dataclass(frozen=True)
@@ -119,6 +178,8 @@ class UpscaleJob:
     """The id of the API key that it was sent with; empty where the service asks for none."""
     webhook_url: str | None = None
     """Who is told when it has ended."""
+    reading: Reading = AS_IT_IS
+    """How the upload is read."""
     finish: Finish = UNCHANGED
     """What is done to the result after the network."""
     parameters: Annotated[int, Interval(ge=0, le=1 << 53)] = 0
@@ -129,7 +190,7 @@ class UpscaleJob:
     @property
     def work_px(self) -> int:
         """What it asks of a device, in input pixels through the network."""
-        return self.input.width_px * self.input.height_px * (ENSEMBLE_WORK if self.ensemble else 1)
+        return self.input.pixels * (ENSEMBLE_WORK if self.ensemble else 1)
 
     @property
     def work_mmac(self) -> float:
@@ -193,6 +254,8 @@ class JobResult:
     """From the first tile's admission to the last tile's end, in seconds; other jobs share the device meanwhile."""
     encode_s: float
     """Encoding the result, in seconds."""
+    notes: tuple[Note, ...] = ()
+    """What could not be kept."""
     repeated: bool = False
     """Whether it is the copy of an earlier job's, for the same picture and options."""
 

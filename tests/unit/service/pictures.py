@@ -4,7 +4,22 @@ import io
 
 from PIL import Image
 
-FORMATS = ["PNG", "JPEG", "WEBP"]
+from worker.contract.jobs import InputFormat
+
+FORMATS = {
+    "PNG": InputFormat.PNG,
+    "JPEG": InputFormat.JPEG,
+    "WEBP": InputFormat.WEBP,
+    "TIFF": InputFormat.TIFF,
+    "AVIF": InputFormat.AVIF,
+    "BMP": InputFormat.BMP,
+    "GIF": InputFormat.GIF,
+    "PPM": InputFormat.PPM,
+    "JPEG2000": InputFormat.JP2,
+}
+"""By Pillow's names."""
+WITH_EXIF = ("PNG", "JPEG", "WEBP", "TIFF")
+"""Those that Pillow writes EXIF's orientation into."""
 
 
 def encoded(picture_format: str, width: int = 40, height: int = 30, **options: object) -> bytes:

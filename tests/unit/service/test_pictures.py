@@ -7,21 +7,24 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import PICTURE_ANIMATED, RESULT_TOO_LARGE, TOO_MANY_PIXELS, ProblemError
-from service.pictures import check_result_fits, inspect, upright_size_px
-from tests.unit.service.pictures import FORMATS, animated, encoded
+from service.pictures import check_result_fits, inspect
+from tests.unit.service.pictures import FORMATS, WITH_EXIF, animated, encoded
 from worker.contract.finish import UNCHANGED, Finish
 from worker.contract.jobs import PictureFormat
+from worker.contract.reading import Frames
 
 SAMPLES = [encoded(name) for name in FORMATS]
 
 
-@given(name=st.sampled_from(FORMATS), width=st.integers(1, 200), height=st.integers(1, 200))
+@given(name=st.sampled_from(sorted(FORMATS)), width=st.integers(1, 200), height=st.integers(1, 200))
 def test_the_header_tells_the_size(name: str, width: int, height: int) -> None:
     picture = inspect(io.BytesIO(encoded(name, width, height)), "a", 40_000)
     assert (picture.width_px, picture.height_px) == (width, height)
-    assert picture.format.value == name.lower()
+    assert picture.format is FORMATS[name]
+    assert (picture.frames, picture.on_its_side) == (1, False)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(
     sample=st.sampled_from(SAMPLES),
     changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=12),
@@ -36,11 +39,18 @@ def test_a_damaged_header_is_a_problem_and_never_a_crash(
         inspect(io.BytesIO(bytes(content)), "", 1_000_000)
 
 
-@pytest.mark.parametrize("name", ["PNG", "WEBP"])
-def test_an_animation_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_an_animation_is_refused_unless_it_is_asked_for(name: str) -> None:
     with pytest.raises(ProblemError) as raised:
         inspect(io.BytesIO(animated(name)), "", 1_000_000)
     assert raised.value.kind is PICTURE_ANIMATED
+    first = inspect(io.BytesIO(animated(name)), "", 16 * 16, Frames.FIRST)
+    assert (first.frames, first.pixels) == (1, 16 * 16)
+    every = inspect(io.BytesIO(animated(name)), "", 2 * 16 * 16, Frames.ALL)
+    assert (every.frames, every.pixels) == (2, 2 * 16 * 16)
+    with pytest.raises(ProblemError) as raised:
+        inspect(io.BytesIO(animated(name)), "", 2 * 16 * 16 - 1, Frames.ALL)
+    assert raised.value.kind is TOO_MANY_PIXELS
 
 
 def test_a_webp_bomb_is_refused_before_its_canvas_is_made() -> None:
@@ -77,7 +87,7 @@ def test_only_the_result_must_fit_its_format_where_it_is_reduced() -> None:
     assert raised.value.kind is RESULT_TOO_LARGE
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WITH_EXIF)
 @pytest.mark.parametrize(
     ("orientation", "size_px"), [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40))]
 )
@@ -85,10 +95,10 @@ def test_a_picture_is_as_wide_as_people_see_it(name: str, orientation: int, size
     exif = Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO(encoded(name, exif=exif))
-    assert upright_size_px(file, inspect(file, "", 10_000)) == size_px
+    assert inspect(file, "", 10_000).upright_px == size_px
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_says_nothing() -> None:
     file = io.BytesIO(encoded("JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
-    assert upright_size_px(file, inspect(file, "", 10_000)) == (40, 30)
+    assert inspect(file, "", 10_000).upright_px == (40, 30)

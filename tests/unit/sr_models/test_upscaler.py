@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sr_models.bicubic import Bicubic
 from sr_models.checkpoint import load
 from sr_models.espcn import ESPCN
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.upscaler import LumaNetwork, NotFiniteError, Upscaler
 from tests.tiny_checkpoints import publish
 

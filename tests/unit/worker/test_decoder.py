@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ from worker.errors import (
     PictureDamagedError,
     PictureUnsupportedError,
 )
-from worker.images import Picture, decode
+from worker.picture import Picture
+from worker.reading import decode
 
 MEMORY_BYTES = 512 << 20
 LONG_S, SHORT_S = 60.0, 2.0
@@ -57,15 +59,11 @@ def hostile_pool() -> Iterator[DecoderPool]:
 
 
 def assert_same(here: Picture, there: Picture) -> None:
-    assert (here.format, here.grey, here.icc_profile, here.exif) == (
-        there.format,
-        there.grey,
-        there.icc_profile,
-        there.exif,
-    )
+    assert replace(here, frames=()) == replace(there, frames=())
+    assert [frame.duration_ms for frame in here.frames] == [frame.duration_ms for frame in there.frames]
     assert len(here.planes) == len(there.planes)
     for ours, theirs in zip(here.planes, there.planes, strict=True):
-        assert theirs.dtype == np.uint8
+        assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs)
 
 
@@ -332,10 +330,15 @@ DECODED = {
     "format": "png",
     "width_px": 4,
     "height_px": 3,
+    "durations_ms": [0],
+    "bits": 8,
     "has_alpha": False,
     "grey": False,
-    "icc_profile_bytes": None,
-    "exif_bytes": None,
+    "gamma": None,
+    "dpi": None,
+    "loops": 0,
+    "notes": [],
+    "attached_bytes": [None, None, None, None],
 }
 
 
@@ -350,7 +353,12 @@ DECODED = {
         said({}),
         said(DECODED | {"more": 1}),
         said({key: value for key, value in DECODED.items() if key != "grey"}),
-        said(DECODED | {"format": "gif"}),
+        said(DECODED | {"format": "exe"}),
+        said(DECODED | {"bits": 12}),
+        said(DECODED | {"durations_ms": []}),
+        said(DECODED | {"durations_ms": [0] * (MEMORY_BYTES // 36 + 1)}),
+        said(DECODED | {"notes": ["anything"]}),
+        said(DECODED | {"attached_bytes": [None]}),
         said(DECODED | {"format": None}),
         said(DECODED | {"width_px": 0}),
         said(DECODED | {"width_px": -4}),
@@ -361,9 +369,9 @@ DECODED = {
         said(DECODED | {"width_px": 10**30}),
         said(DECODED | {"has_alpha": 1}),
         said(DECODED | {"width_px": MEMORY_BYTES // 9 + 1}),
-        said(DECODED | {"icc_profile_bytes": 1 << 40}),
-        said(DECODED | {"exif_bytes": -1}),
-        said(DECODED | {"icc_profile_bytes": 1 << 20, "exif_bytes": 1 << 20}),
+        said(DECODED | {"attached_bytes": [1 << 40, None, None, None]}),
+        said(DECODED | {"attached_bytes": [None, -1, None, None]}),
+        said(DECODED | {"attached_bytes": [1 << 20, 1 << 20, None, 1 << 20]}),
         said({"code": "internal_error", "message": ""}),
         said({"code": "picture_damaged", "message": "x" * 1001}),
         said({"code": "picture_damaged"}),
@@ -377,7 +385,12 @@ def test_what_is_not_an_answer_is_a_failure(hostile_pool: DecoderPool, answer: b
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"\0", said(DECODED)[:-1], said(DECODED | {"exif_bytes": 9}, b"too short"[:-1])],
+    [
+        b"",
+        b"\0",
+        said(DECODED)[:-1],
+        said(DECODED | {"attached_bytes": [None, 9, None, None]}, b"too short"[:-1]),
+    ],
 )
 def test_half_an_answer_ends_with_the_time(hostile_pool: DecoderPool, answer: bytes) -> None:
     with pytest.raises(DecoderFailedError, match="took longer"):
@@ -387,7 +400,7 @@ def test_half_an_answer_ends_with_the_time(hostile_pool: DecoderPool, answer: by
 @linux_only
 def test_the_samples_cannot_be_cut_short(hostile_pool: DecoderPool) -> None:
     """Who reads beyond the end of memory that another has cut short dies of SIGBUS."""
-    picture = hostile_pool.decode(said(DECODED | {"exif_bytes": 4}, b"exif"))
+    picture = hostile_pool.decode(said(DECODED | {"attached_bytes": [None, 4, None, None]}, b"exif"))
     assert picture.exif == b"exif"
     assert picture.colour.shape == (3, 4, 3)
     assert not picture.colour.any()

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import InputFormat, Note
 from worker.decoder_wire import (
     ANSWER,
-    ANSWER_LENGTH,
+    MAX_ANSWER_BYTES,
     MAX_MESSAGE_CHARS,
     MAX_SIDE_PX,
     DecodedAnswer,
@@ -60,33 +60,43 @@ def test_silence_ends_at_the_deadline(pair: Pair) -> None:
     "answer",
     [
         DecodedAnswer(
-            format=PictureFormat.WEBP,
+            format=InputFormat.WEBP,
             width_px=MAX_SIDE_PX,
             height_px=MAX_SIDE_PX,
+            durations_ms=[65_535] * 100_000,
+            bits=16,
             has_alpha=True,
             grey=False,
-            icc_profile_bytes=2**63,
-            exif_bytes=2**63,
+            gamma=0.45455,
+            dpi=(72.0, 300.0),
+            loops=3,
+            notes=tuple(Note),
+            attached_bytes=(2**63, 2**63, None, 0),
         ),
         RefusedAnswer(code="picture_unsupported", message="\x00" * MAX_MESSAGE_CHARS),
         RefusedAnswer(code="picture_unsupported", message="\N{PILE OF POO}" * MAX_MESSAGE_CHARS),
     ],
 )
-def test_the_longest_answer_has_a_length_that_can_be_said(answer: DecodedAnswer | RefusedAnswer) -> None:
+def test_the_longest_answers_are_not_too_long(answer: DecodedAnswer | RefusedAnswer) -> None:
     encoded = answer.model_dump_json().encode()
-    assert ANSWER_LENGTH.pack(len(encoded))
+    assert len(encoded) <= MAX_ANSWER_BYTES
     assert ANSWER.validate_json(encoded) == answer
 
 
-def test_alpha_doubles_the_samples() -> None:
+def test_alpha_frames_and_depth_multiply_the_samples() -> None:
     answer = DecodedAnswer(
-        format=PictureFormat.PNG,
+        format=InputFormat.PNG,
         width_px=5,
         height_px=4,
+        durations_ms=[40, 40, 80],
+        bits=16,
         has_alpha=True,
         grey=True,
-        icc_profile_bytes=None,
-        exif_bytes=None,
+        gamma=None,
+        dpi=None,
+        loops=0,
+        notes=(),
+        attached_bytes=(None, None, None, None),
     )
-    assert answer.shape == (2, 4, 5, 3)
-    assert answer.samples_bytes == 2 * 4 * 5 * 3
+    assert answer.shape == (6, 4, 5, 3)
+    assert answer.samples_bytes == 6 * 4 * 5 * 3 * 2

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sr_models.ensemble import TURNS, turned, turned_back
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.upscaler import Upscaler, nothing
 from tests.eventually import eventually
 from tests.tiny_checkpoints import publish

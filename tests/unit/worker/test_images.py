@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from worker.contract.jobs import PictureFormat
+from worker.contract.jobs import InputFormat, Note, PictureFormat
 from worker.errors import PictureDamagedError, PictureTooLargeError, PictureUnsupportedError
-from worker.images import Picture, decode, encode, to_pillow
+from worker.picture import Frame, Picture
+from worker.reading import decode
+from worker.writing import encode, to_pillow
 
 PNG, JPEG, WEBP = PictureFormat.PNG, PictureFormat.JPEG, PictureFormat.WEBP
 ORIENTATION = 0x0112
@@ -44,7 +46,12 @@ def test_png_goes_through_unchanged(mode: str, channels: int) -> None:
     image = Image.fromarray(samples(5, 7, channels), mode)
     result = through(image)
     assert (result.mode, result.size) == (mode, (7, 5))
-    assert np.array_equal(np.asarray(result), np.asarray(image))
+    made, given = np.asarray(result), np.asarray(image)
+    if channels in (2, 4):
+        assert np.array_equal(made[..., -1], given[..., -1])
+        seen = given[..., -1] > 0  # of the rest, the colour is nobody's
+        made, given = made[seen], given[seen]
+    assert np.array_equal(made, given)
 
 
 def test_a_palette_keeps_its_colours_and_its_transparency() -> None:
@@ -61,11 +68,6 @@ def test_a_transparent_colour_becomes_alpha() -> None:
     result = through(image, transparency=(9, 9, 9))
     assert result.mode == "RGBA"
     assert np.asarray(result)[0, :, 3].tolist() == [255, 0, 255]
-
-
-def test_16_bit_grey_is_scaled_not_clipped() -> None:
-    image = Image.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16))
-    assert np.asarray(through(image)).tolist() == [[0, 1, 128, 255]]
 
 
 def test_orientation_is_applied_and_the_rest_of_exif_and_the_profile_kept() -> None:
@@ -128,7 +130,7 @@ def test_noise_can_be_a_jpeg(size: tuple[int, int], quality: int | None) -> None
 def test_fine_detail_everywhere_can_be_a_webp() -> None:
     # The least effort finds no room for what it has to say of so many blocks.
     noise = np.random.default_rng(0).integers(0, 40, (5000, 5000, 1), np.uint8).repeat(3, axis=2)
-    file = encode(Picture(WEBP, noise, None, False, None, None), WEBP, 90)
+    file = encode(Picture(InputFormat.WEBP, (Frame(noise),), grey=False), WEBP, 90)
     assert Image.open(io.BytesIO(file)).size == (5000, 5000)
 
 
@@ -184,16 +186,9 @@ def test_what_is_no_picture_is_refused(content: bytes) -> None:
 
 
 def test_formats_that_were_not_asked_for_stay_shut() -> None:
-    for name in ("bmp", "gif", "tiff", "ppm"):
+    for name in ("pcx", "sgi", "tga", "ico", "dds", "eps"):
         with pytest.raises(PictureUnsupportedError):
-            decode(file_of(Image.new("RGB", (4, 4)), name))
-
-
-def test_an_animation_is_refused() -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    for name in ("png", "webp"):
-        with pytest.raises(PictureUnsupportedError, match="animated"):
-            decode(file_of(frames[0], name, save_all=True, append_images=frames[1:]))
+            decode(file_of(Image.new("RGB", (16, 16)), name))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -203,7 +198,8 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def test_a_telephones_jpeg_with_a_preview_inside_is_its_first_picture() -> None:
     first, preview = Image.fromarray(samples(32, 48, 3)), Image.new("RGB", (8, 8))
     picture = decode(file_of(first, "mpo", save_all=True, append_images=[preview]))
-    assert picture.format is JPEG
+    assert picture.format is InputFormat.JPEG
+    assert picture.notes == (Note.GAIN_MAP_DROPPED,)
     assert picture.colour.shape == (32, 48, 3)
 
 
@@ -217,7 +213,7 @@ def test_a_bomb_is_an_error_not_a_crash() -> None:
 @pytest.mark.parametrize(("output_format", "side_px"), [(JPEG, 65_501), (WEBP, 16_384)])
 def test_a_result_too_long_for_its_format_is_said_so(output_format: PictureFormat, side_px: int) -> None:
     strip = np.zeros((1, side_px, 3), np.uint8)
-    picture = Picture(PNG, strip, None, False, None, None)
+    picture = Picture(InputFormat.PNG, (Frame(strip),), grey=False)
     with pytest.raises(PictureTooLargeError, match=str(side_px)):
         encode(picture, output_format, None)
     assert to_pillow(picture).size == (side_px, 1)

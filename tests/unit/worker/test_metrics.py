@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.metrics_page import documented, exported, names_in_use, sample_names
 from tests.stack import free_port
-from worker.contract.jobs import JobStatus, PictureFormat, Priority
+from worker.contract.jobs import InputFormat, JobStatus, PictureFormat, Priority
 from worker.metrics import MetricsPortError, WorkerMetrics
 
 MODEL = "espcn-x4@2"
@@ -57,7 +57,7 @@ def worker() -> Iterator[Worker]:
 def note_everything(metrics: WorkerMetrics) -> None:
     metrics.job_started(Priority.BULK, 0.2)
     metrics.job_ended(JobStatus.SUCCEEDED, model=MODEL, run_s=1.0, result_px=480_000)
-    metrics.decoded(PictureFormat.PNG, 0.01)
+    metrics.decoded(InputFormat.PNG, 0.01)
     metrics.encoded(PictureFormat.PNG, 0.02)
     metrics.pass_done(MODEL, tiles=1, pixels=4096, budget_px=8192, wait_s=0.0, forward_s=0.01)
     metrics.model_loaded(MODEL, SHA256)
@@ -118,7 +118,7 @@ def test_a_pass_is_counted(worker: Worker) -> None:
 
 
 def test_pictures_are_timed_by_format(worker: Worker) -> None:
-    worker.metrics.decoded(PictureFormat.JPEG, 0.25)
+    worker.metrics.decoded(InputFormat.JPEG, 0.25)
     worker.metrics.encoded(PictureFormat.PNG, 1.5)
     assert worker.sample("enlarger_decode_seconds_sum", format="jpeg") == 0.25
     assert worker.sample("enlarger_encode_seconds_bucket", format="png", le="1.0") == 0

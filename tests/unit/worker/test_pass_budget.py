@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_models.pixels import StoredSamples
+from sr_models.samples import StoredSamples
 from sr_models.upscaler import Upscaler, nothing
 from tests.tiny_checkpoints import publish
 from worker.pass_budget import LONGEST_S, measured_budget_px

@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,17 @@ from PIL import Image
 
 from tests.pictures import PHOTOGRAPHS
 from worker import png
+from worker.contract.jobs import InputFormat
+from worker.picture import Picture
 
 Samples = npt.NDArray[Any]
 
 sides = st.integers(1, 24)
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+
+NOTHING = Picture(InputFormat.PNG, (), grey=False)
+"""For what it says of its file: nothing."""
 
 
 def smooth(height: int, width: int, channels: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -118,7 +125,7 @@ def test_pillow_reads_the_same_samples_and_profile(
     height: int, width: int, channels: int, kind: Any, profile: bytes
 ) -> None:
     samples = kind(height, width, channels)
-    content = png.encode([samples], profile)
+    content = png.encode([samples], replace(NOTHING, icc_profile=profile))
     with Image.open(io.BytesIO(content)) as image:
         image.verify()
     with Image.open(io.BytesIO(content)) as image:
@@ -149,7 +156,7 @@ def test_16_bits_are_read_as_such() -> None:
 def test_profile_and_exif_are_kept_and_nothing_else_is_said() -> None:
     exif = Image.Exif()
     exif[0x010F] = "a camera"
-    content = png.encode([noise(3, 3, 3)], b"a profile", exif.tobytes())
+    content = png.encode([noise(3, 3, 3)], replace(NOTHING, icc_profile=b"a profile", exif=exif.tobytes()))
     with Image.open(io.BytesIO(content)) as image:
         assert image.info["icc_profile"] == b"a profile"
         assert dict(image.getexif()) == {0x010F: "a camera"}
@@ -196,3 +203,12 @@ def test_memory_is_the_file_and_a_few_strips(kind: Any) -> None:
         tracemalloc.stop()
     # The file grows by an eighth at a time.
     assert peak_bytes < 1.2 * len(content) + 8 * png.STRIP_BYTES
+
+
+def test_gamma_resolution_and_xmp_are_said() -> None:
+    described = replace(NOTHING, gamma=0.45455, dpi=(300.0, 150.0), xmp=b"<x/>")
+    with Image.open(io.BytesIO(png.encode([noise(3, 3, 3)], described))) as image:
+        assert image.info["gamma"] == 0.45455
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+        assert image.info["xmp"] == b"<x/>"
+        image.load()

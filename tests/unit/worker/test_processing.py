@@ -11,7 +11,7 @@ from PIL import Image
 from tests.pictures import encoded, natural_picture
 from tests.tiny_checkpoints import publish
 from worker.contract.blobs import BlobStore
-from worker.contract.jobs import InputPicture, PictureFormat, UpscaleJob
+from worker.contract.jobs import InputFormat, InputPicture, PictureFormat, UpscaleJob
 from worker.engine import never_canceled, no_progress
 from worker.errors import InputMissingError, StorageError
 from worker.pipeline import Pipeline
@@ -27,7 +27,7 @@ def processor(tmp_path: Path) -> Iterator[tuple[JobProcessor, BlobStore]]:
 
 
 def job() -> UpscaleJob:
-    picture = InputPicture(PictureFormat.PNG, 20, 10, 0, "", "")
+    picture = InputPicture(InputFormat.PNG, 20, 10, 0, "", "")
     return UpscaleJob("a", "espcn", 2, PictureFormat.WEBP, 80, picture, 0.0)
 
 
