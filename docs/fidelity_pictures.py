@@ -35,7 +35,7 @@ def transparency() -> None:
     size = (part.width * SCALE, part.height * SCALE)
     channels = [channel.resize(size, Image.Resampling.BICUBIC) for channel in cut_out.split()]
     each_alone = Image.merge("RGBA", channels)
-    ours = enlarger.upscale(cut_out, SCALE, "espcn")
+    ours = enlarger.upscale(cut_out, SCALE, "edsr-baseline")
     panels = {}
     for name, colour in (("white", "white"), ("orange", "orange"), ("black", "black")):
         panels[f"each channel alone, on {name}"] = _on(each_alone, colour)

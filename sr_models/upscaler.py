@@ -77,10 +77,9 @@ class Upscaler:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if manifest.colour == "luma":
-            on_rgb: nn.Module = LumaNetwork(network, manifest.scale)
-        else:
-            on_rgb = FlatKept(network, manifest.scale) if manifest.parameters else network
+        on_rgb = LumaNetwork(network, manifest.scale) if manifest.colour == "luma" else network
+        if manifest.parameters:  # what has learnt nothing makes no mistakes either
+            on_rgb = FlatKept(on_rgb, manifest.scale)
         # nn.Module.to: its overload for a memory format is missing from torch's types.
         self._exact = on_rgb.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._network = self._exact if dtype == torch.float32 else copy.deepcopy(self._exact).to(dtype)

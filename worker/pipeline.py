@@ -32,6 +32,7 @@ from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
 from worker.picture import Picture
 from worker.reading import decode
+from worker.transparency import limit_to_neighbours
 from worker.writing import encode, fitted
 
 
@@ -179,6 +180,10 @@ class Pipeline:
             # A decoder that a picture has taken over could claim to have found one that fills the memory.
             raise PictureDamagedError("The picture has another size than its header says.")
         planes = self._enlarged(upscaler, picture.planes, request, on_progress, canceled)
+        if picture.alpha is not None and upscaler.manifest.parameters:
+            for opacity, before in zip(planes[1::2], picture.planes[1::2], strict=True):
+                if opacity.flags.writeable:  # what is flat is one sample, seen everywhere
+                    limit_to_neighbours(opacity, before)
         enlarged_at_s = time.perf_counter()
         output_format = request.output_format or picture.format.kept_as
         with self._codecs:

@@ -28,6 +28,37 @@ def fill_hidden_colours(colour_HWC: StoredSamples, alpha_HW: StoredSamples) -> N
         colour_HWC[strip][hidden[strip]] = np.rint(found[hidden[strip]]).astype(colour_HWC.dtype)
 
 
+def limit_to_neighbours(larger_HWC: StoredSamples, alpha_HWC: StoredSamples) -> None:
+    """Keep enlarged opacity within that of the pixels between which it lies, in place.
+
+    Networks learn from photographs, whose edges are soft. At the hard one of a mask they ring, and would leave specks of colour on
+    nothing beside it.
+    """
+    height, width = alpha_HWC.shape[:2]
+    scale = larger_HWC.shape[0] // height
+    padded = np.pad(alpha_HWC[..., 0], 1, mode="edge")
+    for y in range(scale):
+        for x in range(scale):
+            corners = [
+                padded[top : top + height, left : left + width]
+                for top in _between(y, scale)
+                for left in _between(x, scale)
+            ]
+            least, greatest = np.minimum.reduce(corners), np.maximum.reduce(corners)
+            phase = larger_HWC[y::scale, x::scale]
+            np.clip(phase, least[..., None], greatest[..., None], out=phase)
+
+
+def _between(phase: int, scale: int) -> set[int]:
+    """Of the pixels before, at and after, those between which the middle of a pixel's part lies.
+
+    >>> [_between(phase, 3) for phase in range(3)]
+    [{0, 1}, {1}, {1, 2}]
+    """
+    off = 2 * phase + 1 - scale
+    return {1 + (off > 0) - (off < 0), 1}
+
+
 def _halved_by_strips(
     colour_HWC: StoredSamples, hidden_HW: npt.NDArray[np.bool_]
 ) -> tuple[Float32Array, Float32Array]:

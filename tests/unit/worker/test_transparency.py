@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 import worker.transparency
 from sr_models.samples import StoredSamples
-from worker.transparency import fill_hidden_colours
+from worker.transparency import fill_hidden_colours, limit_to_neighbours
 
 
 def noise(height: int, width: int, seed: int = 0) -> StoredSamples:
@@ -46,3 +48,22 @@ def test_strips_change_nothing(height: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(worker.transparency, "STRIP_ROWS", 4)
     fill_hidden_colours(by_strips, alpha)
     assert np.array_equal(whole, by_strips)
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    scale=st.sampled_from([2, 3, 4]),
+    seed=st.integers(0, 99),
+)
+def test_opacity_stays_within_its_neighbours(height: int, width: int, scale: int, seed: int) -> None:
+    alpha, given_larger = noise(height, width, seed), noise(height * scale, width * scale, seed + 1)
+    alpha[...], given_larger[...] = alpha[..., :1], given_larger[..., :1]
+    larger = given_larger.copy()
+    limit_to_neighbours(larger, alpha)
+    for y in range(height * scale):
+        for x in range(width * scale):
+            middle = [(at + 0.5) / scale - 0.5 for at in (y, x)]
+            rows, columns = (slice(max(0, math.floor(m)), math.ceil(m) + 1) for m in middle)
+            near = alpha[rows, columns]
+            assert (larger[y, x] == given_larger[y, x].clip(near.min(), near.max())).all()
