@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from base64 import b85decode
 
 import numpy as np
 import pytest
@@ -91,6 +92,18 @@ def test_jpegs_of_every_kind(enlarge: Enlarge) -> None:
         made = opened(enlarge(file_of(image, "JPEG", quality=95, **options), PictureFormat.PNG).content)
         difference = np.asarray(made.resize(image.size, Image.Resampling.BOX)).astype(int) - np.asarray(image)
         assert np.abs(difference).mean() < 15
+
+
+def test_a_jpeg_of_arithmetic_coding(enlarge: Enlarge) -> None:
+    """Made by `jpegtran -arithmetic` of a ramp from 17 to 239; Pillow writes none."""
+    coded = (
+        "|JeWF01!$>Nk#wx0RR9200961|JwjV00;&K2L=TQ2L}fU2?z=d6b%du3k(?&6Au&}8Xq1V8XO!TBrYc)A}k{u94I#_EHE)NG&CP4IXyTs"
+        "JT5adGXKc{3kU!R00;pA5di<p00saM5C#9*00;pA002J#bjuFP0q+0V"
+    )
+    made = np.asarray(opened(enlarge(b85decode(coded), PictureFormat.PNG).content))
+    assert made.shape == (16, 16)
+    ramp = np.array([17, 47, 81, 112, 144, 175, 209, 239])
+    assert np.abs(made[:, 0].reshape(8, 2).mean(axis=1) - ramp).max() <= 5
 
 
 @pytest.mark.parametrize(
