@@ -83,6 +83,7 @@ def _of_meta(meta: bytes, *, sequence: bool) -> HeifHeader:
     described = list(_boxes(found[b"iprp"]))
     properties = [box for kind, content in described if kind == b"ipco" for box in _boxes(content)]
     sides: tuple[int, int] | None = None
+    clean: tuple[int, int] | None = None
     on_its_side = False
     for index in _properties_of(primary, [content for kind, content in described if kind == b"ipma"]):
         kind, content = properties[index - 1]
@@ -90,8 +91,13 @@ def _of_meta(meta: bytes, *, sequence: bool) -> HeifHeader:
             sides = struct.unpack_from(">II", content, _FULL_BOX_BYTES)
         elif kind == b"irot":
             on_its_side = content[0] & 3 in _QUARTER_TURNS
+        elif kind == b"clap":
+            width, width_parts, height, height_parts = struct.unpack_from(">IIII", content)
+            clean = width // max(1, width_parts), height // max(1, height_parts)
     if sides is None or 0 in sides:
         raise DamagedError("the picture has no size")
+    # HEVC codes blocks: what is beyond the picture's own sides is cut off again. More than is there, nobody can cut out.
+    sides = clean if clean and 0 < clean[0] <= sides[0] and 0 < clean[1] <= sides[1] else sides
     return HeifHeader(*sides, on_its_side, sequence)
 
 
