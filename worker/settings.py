@@ -14,7 +14,7 @@ from worker.device import Precision
 class WorkerSettings(BaseSettings):
     """What a worker needs to know."""
 
-    model_config = SettingsConfigDict(env_prefix="ENLARGER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ENLARGER_", frozen=True, use_attribute_docstrings=True)
 
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
@@ -54,8 +54,8 @@ class WorkerSettings(BaseSettings):
     """Seconds that decoding one picture may take; 50 megapixels take one to four. Whoever goes beyond fails with `decoder_failed`."""
 
     decode_memory_bytes: int = Field(default=2 << 30, ge=512 << 20)
-    """What each process that decodes may map, its own 125 MB included. By default enough for any picture of 50 megapixels, the most
-    that a gateway lets through by default (a WebP with alpha took 1.45 GB)."""
+    """What each process that decodes may map, its own 170 MB included. By default enough for any picture of 50 megapixels, the most
+    that a gateway lets through by default."""
 
     lease_s: int = Field(default=30, ge=4)
     """Seconds without a heartbeat after which a worker's jobs are given to others."""
