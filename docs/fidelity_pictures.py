@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, ImageCms, ImageDraw, ImageFont
 
 import enlarger
-from worker.contract.reading import Colorspace, Reading
 
 SCALE = 3
 HERE = Path(__file__).parent
@@ -78,7 +77,7 @@ def wide_gamut() -> None:
         kept, ImageCms.ImageCmsProfile(io.BytesIO(kept.info["icc_profile"])), srgb, outputMode="RGB"
     )
     assert seen is not None
-    converted = enlarger.upscale_file(file.getvalue(), SCALE, "espcn", reading=Reading(Colorspace.SRGB))
+    converted = enlarger.upscale_file(file.getvalue(), SCALE, "espcn", colorspace="srgb")
     panels = {
         "the profile dropped: paler": kept.convert("RGB"),
         "Enlarger: the profile kept": seen,

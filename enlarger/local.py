@@ -5,14 +5,17 @@ import os
 from pathlib import Path
 
 from PIL import Image
+from pydantic import TypeAdapter
 
 from sr_models.manifest import AUTO
-from worker.contract.finish import UNCHANGED, Finish
+from worker.contract.finish import UNCHANGED, Finish, Metadata
 from worker.contract.jobs import PictureFormat
-from worker.contract.reading import AS_IT_IS, Reading
+from worker.contract.reading import Colorspace, Frames, Reading
 from worker.pipeline import Pipeline, UpscaleRequest
 from worker.reading import picture_from_pillow
 from worker.writing import encode
+
+_FINISH = TypeAdapter(Finish)
 
 
 def upscale(
@@ -32,9 +35,7 @@ def upscale(
     pictures. Raises ValueError for another scale, OSError if the file cannot be read and :class:`worker.errors.JobError` if the picture
     cannot be enlarged.
     """
-    content = upscale_file(
-        _content(picture), scale, model, output_format=PictureFormat.PNG, ensemble=ensemble
-    )
+    content = upscale_file(_content(picture), scale, model, format=PictureFormat.PNG, ensemble=ensemble)
     image = Image.open(io.BytesIO(content))
     image.load()
     return image
@@ -45,22 +46,45 @@ def upscale_file(
     scale: int = 4,
     model: str = AUTO,
     *,
-    output_format: PictureFormat | None = None,
+    format: str = AUTO,
     quality: int | None = None,
     ensemble: bool = False,
-    reading: Reading = AS_IT_IS,
-    finish: Finish = UNCHANGED,
+    sharpen: float = 0.0,
+    metadata: str = Metadata.KEEP,
+    colorspace: str = Colorspace.KEEP,
+    frames: str = Frames.REFUSE,
+    background: str = UNCHANGED.background,
+    progressive: bool = False,
+    lossless: bool = False,
 ) -> bytes:
-    """The very file that the service answers with: with all 16 bits, all frames, and what the picture's file says besides.
+    """The content of the very file that the service answers with: with all 16 bits, all frames, and what the picture's file says besides.
 
-    `picture` is a path or a file's content; `output_format` is the input's, or what comes next to it, unless one is given; `quality` is
-    1 to 100 for JPEG, WebP and AVIF. Raises as :func:`upscale` does.
+    `picture` is a path or a file's content. The options are those of `POST /upscale`, with the same words: `format` is `auto`, `png`, `jpeg`,
+    `webp`, `tiff` or `avif`, `quality` 1 to 100, `sharpen` 0 to 1, `metadata` `keep` or `strip`, `colorspace` `keep` or `srgb`, `frames` `refuse`, `first`
+    or `all`, `background` `#rrggbb`. Raises as :func:`upscale` does, ValueError for other words too.
     """
     if scale not in (2, 3, 4):
         raise ValueError(f"scale must be 2, 3 or 4, not {scale!r}")
-    content = picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, not {quality!r}")
+    finish = _FINISH.validate_python(
+        {
+            "sharpen": sharpen,
+            "metadata": metadata,
+            "background": background,
+            "progressive": progressive,
+            "lossless": lossless,
+        }
+    )
     request = UpscaleRequest(
-        content, model, scale, output_format, quality, ensemble, reading=reading, finish=finish
+        content=picture if isinstance(picture, bytes) else Path(picture).read_bytes(),
+        model=model,
+        scale=scale,
+        output_format=None if format == AUTO else PictureFormat(format),
+        quality=quality,
+        ensemble=ensemble,
+        reading=Reading(Colorspace(colorspace), Frames(frames)),
+        finish=finish,
     )
     with Pipeline() as pipeline:
         return pipeline.submit(request).result().content

@@ -1,7 +1,7 @@
 """Which file becomes which: the plan of `enlarger image`, made and checked before any work."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from worker.contract.jobs import InputFormat, PictureFormat
@@ -83,6 +83,7 @@ def plan_enlargements(
             keep = FORMAT_OF_SUFFIX.get(source.suffix.lower()) is chosen
             name = source.name if keep else source.stem + chosen.suffix
             plan.append(Enlargement(source, output / folder / name, chosen))
+    plan = [_told_apart(one, plan) for one in plan]
     _check(plan, inputs)
     return plan
 
@@ -100,6 +101,14 @@ def _sources(inputs: list[Path], output: Path, recursive: bool) -> Iterator[tupl
             # Results of an earlier run are no sources.
             if not (output_inside and output.resolve() in path.resolve().parents):
                 yield path, path.parent.relative_to(given)
+
+
+def _told_apart(one: Enlargement, plan: list[Enlargement]) -> Enlargement:
+    """Under its whole name where it becomes another format and would have that of another result: a.gif.png beside a.png."""
+    alone = sum(one.target == other.target for other in plan) == 1
+    if alone or one.target.suffix.lower() == one.source.suffix.lower():
+        return one
+    return replace(one, target=one.target.with_name(one.source.name + one.format.suffix))
 
 
 def _check(plan: list[Enlargement], inputs: list[Path]) -> None:

@@ -21,7 +21,7 @@ from service.webhooks import Webhooks
 from sr_models.manifest import AUTO, Checkpoint, CheckpointFolder, ModelNotFoundError, ScaleNotFoundError
 from worker.contract.blobs import BlobStore, BlobStoreError
 from worker.contract.finish import Finish
-from worker.contract.jobs import JobRecord, JobStatus, PictureFormat, UpscaleJob
+from worker.contract.jobs import InputFormat, JobRecord, JobStatus, PictureFormat, UpscaleJob
 from worker.contract.logs import job_in_log
 from worker.contract.queue import JobQueue
 from worker.contract.reading import Reading
@@ -83,6 +83,10 @@ class Intake:
         output_format = picture.format.kept_as if options.format == AUTO else PictureFormat(options.format)
         if picture.frames > 1 and output_format is PictureFormat.JPEG:
             reason = "A JPEG holds one picture: choose png, webp, tiff or avif for all frames"
+            raise invalid_request([FieldError(field="format", message=reason)])
+        pages = picture.frames > 1 and picture.format is InputFormat.TIFF
+        if pages and output_format is not PictureFormat.TIFF:
+            reason = "Only a TIFF holds pages: choose tiff, or frames=first"
             raise invalid_request([FieldError(field="format", message=reason)])
         finish = Finish(
             options.width,

@@ -24,6 +24,8 @@ JOB_EXAMPLE: JsonDict = {
     "scale": 4,
     "format": "jpeg",
     "quality": None,
+    "width": None,
+    "height": None,
     "sharpen": 0.0,
     "metadata": "keep",
     "colorspace": "keep",
@@ -312,6 +314,10 @@ class Job(WireModel):
     """Of the result."""
     quality: int | None = None
     """Of a JPEG, WebP or AVIF result; null for the encoder's default here."""
+    width: int | None = None
+    """What was asked for, in pixels; null where the scale or the height says it."""
+    height: int | None = None
+    """Likewise."""
     sharpen: float
     """How much of the result's fine detail is added once more."""
     metadata: Metadata
@@ -383,6 +389,8 @@ class Job(WireModel):
             scale=job.scale,
             format=job.output_format,
             quality=job.quality,
+            width=job.finish.width_px,
+            height=job.finish.height_px,
             sharpen=job.finish.sharpen,
             metadata=job.finish.metadata,
             colorspace=job.reading.colorspace,

@@ -13,7 +13,7 @@ from sr_models.samples import StoredSamples
 from worker.contract.jobs import InputFormat
 from worker.errors import PictureDamagedError, PictureUnsupportedError
 
-_TIFF_BITS, _TIFF_FORMAT = 258, 339
+_TIFF_BITS = 258
 _UNSIGNED = 1
 _WHITE_IS_ZERO, _RGB = 0, 2
 _PREMULTIPLIED, _STRAIGHT = 1, 2
@@ -26,7 +26,8 @@ def deep_samples(opened: Image.Image, content: bytes, file_format: InputFormat) 
         case InputFormat.PNG:
             return _with_channels(imagecodecs.png_decode(content)) if content[24] == 16 else None
         case InputFormat.TIFF:
-            return _deep_tiff(opened, content)
+            pages = deep_tiff_pages(opened, content, first_only=True)
+            return pages[0] if pages else None
         case InputFormat.JP2:
             bits = _jpeg2000_bits(content)
             if bits <= 8:
@@ -55,33 +56,43 @@ def _over_16_bits(samples: npt.NDArray[Any], most: int) -> StoredSamples:
     return ((wide + most // 2) // most).clip(0, 65_535).astype(np.uint16)
 
 
-def _deep_tiff(opened: Image.Image, content: bytes) -> StoredSamples | None:
+def deep_tiff_pages(opened: Image.Image, content: bytes, *, first_only: bool = False) -> list[StoredSamples]:
+    """The samples of each page, (H, W, C) uint16; none where the first has 8 bits or fewer.
+
+    Raises PictureUnsupportedError where there are more than 16, or where pages differ.
+    """
     tags: Any = opened.tag_v2  # type: ignore[attr-defined]
     bits = set(tags.get(_TIFF_BITS, (1,)))
     if bits <= {1, 2, 4, 8}:
-        return None
-    if bits != {16} or set(tags.get(_TIFF_FORMAT, (1,))) != {_UNSIGNED}:
-        raise PictureUnsupportedError(
-            f"A TIFF with samples of {max(bits)} bits is not supported: 8 or 16 bits, whole numbers, are."
-        )
+        return []
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        page: Any = file.pages[0]
-        samples: npt.NDArray[Any] = page.asarray(maxworkers=1)
-        channels = page.samplesperpixel
-        if page.planarconfig == 2 and channels > 1:
-            samples = np.moveaxis(samples, 0, -1)
-        samples = _with_channels(samples)
-        if page.photometric == _WHITE_IS_ZERO:
-            samples = 65_535 - samples
-        elif page.photometric > _RGB:
-            raise PictureUnsupportedError("A TIFF of 16 bits is supported in grey and in RGB only.")
-        colours = 1 if page.photometric < _RGB else 3
-        if channels > colours:
-            samples = samples[..., : colours + 1] if page.extrasamples else samples[..., :colours]
-            if page.extrasamples and page.extrasamples[0] == _PREMULTIPLIED:
-                samples = _divided_by_alpha(samples)
-            elif page.extrasamples and page.extrasamples[0] != _STRAIGHT:
-                samples = samples[..., :colours]
+        pages: list[Any] = [file.pages[0]] if first_only else list(file.pages)
+        return [_samples_of_page(page) for page in pages]
+
+
+def _samples_of_page(page: Any) -> StoredSamples:
+    bits = page.bitspersample if isinstance(page.bitspersample, tuple) else (page.bitspersample,)
+    kinds = page.sampleformat if isinstance(page.sampleformat, tuple) else (page.sampleformat,)
+    if set(bits) != {16} or set(kinds) != {_UNSIGNED}:
+        raise PictureUnsupportedError(
+            f"A TIFF with samples of {max(bits)} bits is not supported: 8 or 16 bits, whole numbers, on every page, are."
+        )
+    samples: npt.NDArray[Any] = page.asarray(maxworkers=1)
+    channels = page.samplesperpixel
+    if page.planarconfig == 2 and channels > 1:
+        samples = np.moveaxis(samples, 0, -1)
+    samples = _with_channels(samples)
+    if page.photometric == _WHITE_IS_ZERO:
+        samples = 65_535 - samples
+    elif page.photometric > _RGB:
+        raise PictureUnsupportedError("A TIFF of 16 bits is supported in grey and in RGB only.")
+    colours = 1 if page.photometric < _RGB else 3
+    if channels > colours:
+        samples = samples[..., : colours + 1] if page.extrasamples else samples[..., :colours]
+        if page.extrasamples and page.extrasamples[0] == _PREMULTIPLIED:
+            samples = _divided_by_alpha(samples)
+        elif page.extrasamples and page.extrasamples[0] != _STRAIGHT:
+            samples = samples[..., :colours]
     return np.ascontiguousarray(samples)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sr_models.samples import StoredSamples, white
 from worker.contract.finish import Finish, Metadata
+from worker.contract.jobs import Note
 from worker.metadata import of_size
 from worker.picture import Frame, Picture
 
@@ -50,7 +51,9 @@ def finish(picture: Picture, planes: Sequence[StoredSamples], wanted: Finish) ->
         larger, frames=tuple(_finished(frame, larger, size_px, wanted) for frame in larger.frames)
     )
     if wanted.metadata is Metadata.STRIP:
-        return replace(larger, exif=None, xmp=None, iptc=None)
+        wished_away = Note.METADATA_DROPPED
+        notes = tuple(note for note in larger.notes if note is not wished_away)
+        larger = replace(larger, exif=None, xmp=None, iptc=None, notes=notes)
     return of_size(larger, picture.size_px)
 
 

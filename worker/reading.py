@@ -27,7 +27,7 @@ from PIL import (
 from sr_models.samples import StoredSamples
 from worker.contract.jobs import InputFormat, Note
 from worker.contract.reading import AS_IT_IS, Colorspace, Frames, Reading
-from worker.deep_samples import deep_in_srgb, deep_samples
+from worker.deep_samples import deep_in_srgb, deep_samples, deep_tiff_pages
 from worker.errors import JobError, PictureDamagedError, PictureUnsupportedError
 from worker.metadata import iptc_of_resources, upright_exif, upright_xmp
 from worker.picture import Frame, Picture
@@ -49,8 +49,9 @@ _FORMATS = {
 """By Pillow's names. MPO is a JPEG with further pictures behind the first."""
 
 _EXIF_ORIENTATION = 0x0112
-_TIFF_IPTC, _TIFF_RESOURCES, _TIFF_XMP = 33723, 34377, 700
+_TIFF_BITS, _TIFF_IPTC, _TIFF_RESOURCES, _TIFF_XMP = 258, 33723, 34377, 700
 _CGBI = b"CgBI"
+_HEIF_HEAD_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
 MAX_METADATA_BYTES = 16 << 20
 """Of XMP, IPTC and EXIF each. Nobody's is so long, and a worker holds it in memory."""
@@ -92,6 +93,8 @@ def decode(content: bytes, reading: Reading = AS_IT_IS) -> Picture:
 
     Raises PictureDamagedError or PictureUnsupportedError. How many pixels are too many is the gateway's decision, from the header.
     """
+    if not content:
+        raise PictureDamagedError("The file is empty.")
     _refuse_what_pillow_would_misread(content)
     try:
         with Image.open(io.BytesIO(content), formats=_readable()) as opened:
@@ -99,7 +102,9 @@ def decode(content: bytes, reading: Reading = AS_IT_IS) -> Picture:
     except JobError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureUnsupportedError from error
+        raise PictureUnsupportedError(
+            "The file is no picture of a format that is read, whatever its name says: docs/fidelity.md lists them."
+        ) from error
     # Pillow's readers meet damage with many kinds of exception, struct.error and AttributeError among them.
     except Exception as error:
         raise PictureDamagedError(f"The picture cannot be decoded: {error}") from error
@@ -153,6 +158,12 @@ def _is_heif(content: bytes) -> bool:
     )
 
 
+def _bits_of_heif(content: bytes) -> int:
+    """A sample, as the first description of pixels says (ISO/IEC 23008-12, 6.5.6); 8 where there is none."""
+    start = content.find(b"pixi", 0, _HEIF_HEAD_BYTES)
+    return content[start + 9] if 0 <= start < len(content) - 9 else 8
+
+
 def _jpeg_precision(content: bytes) -> int | None:
     """Bits a sample by the frame's header; None where none is found."""
     position = 2
@@ -179,9 +190,9 @@ def _read(opened: Image.Image, content: bytes, reading: Reading) -> Picture:
         return picture.noting(note) if frames > 1 else picture
     if reading.frames is Frames.REFUSE:
         raise PictureUnsupportedError(
-            f"The file holds {frames} frames or pages: send one, or ask for frames=first or frames=all."
+            f"The file holds {frames} frames or pages: send one, or ask for the first or for all (`frames`)."
         )
-    return _all(opened, file_format, reading)
+    return _all(opened, content, file_format, reading)
 
 
 def _one(
@@ -192,12 +203,14 @@ def _one(
         opened.load()  # what stands behind the samples belongs to it, and of damage there is nothing left to be found later
     picture = _described(opened, file_format)
     _forget_xmp(opened)
+    if content and file_format in (InputFormat.AVIF, InputFormat.HEIC) and _bits_of_heif(content) > 8:
+        picture = picture.noting(Note.REDUCED_TO_8_BITS)
     deep = None if content is None else deep_samples(opened, content, file_format)
     if deep is None:
         image = _upright(opened)
         return _of_shallow(_with_exif(picture, opened), [image], reading)
     upright = _turned(deep, _orientation(opened))
-    return _of_deep(_with_exif(picture, opened), upright, reading)
+    return _of_deep(_with_exif(picture, opened), [upright], reading)
 
 
 def _forget_xmp(image: Image.Image) -> None:
@@ -208,7 +221,7 @@ def _forget_xmp(image: Image.Image) -> None:
 
 def _described(opened: Image.Image, file_format: InputFormat) -> Picture:
     """What the file says besides the samples and EXIF."""
-    return Picture(
+    picture = Picture(
         format=file_format,
         frames=(),
         grey=False,
@@ -218,23 +231,32 @@ def _described(opened: Image.Image, file_format: InputFormat) -> Picture:
         iptc=_iptc(opened),
         dpi=_dpi(opened),
     )
+    words = set(getattr(opened, "text", ())) - {"XML:com.adobe.xmp"} or opened.info.get("comment")
+    return picture.noting(Note.METADATA_DROPPED) if words else picture
 
 
-def _all(opened: Image.Image, file_format: InputFormat, reading: Reading) -> Picture:
+def _all(opened: Image.Image, content: bytes, file_format: InputFormat, reading: Reading) -> Picture:
     """An animation, or pages of one size."""
-    described = _described(opened, file_format)
-    _forget_xmp(opened)
-    images = [_upright(frame.copy()) for frame in ImageSequence.Iterator(opened)]
-    if len({image.size for image in images}) > 1:
-        raise PictureUnsupportedError("The pages have different sizes: send them one by one.")
-    if file_format is InputFormat.TIFF and any(image.mode.startswith(("I", "F")) for image in images):
-        raise PictureUnsupportedError(
-            "Pages with more than 8 bits a sample are not supported: send them one by one."
-        )
-    opened.seek(0)
     loops = int(opened.info.get("loop", 1 if file_format is InputFormat.GIF else 0))
-    picture = replace(described, loops=loops)
+    picture = replace(_described(opened, file_format), loops=loops)
+    _forget_xmp(opened)
+    if file_format is InputFormat.TIFF and (pages := deep_tiff_pages(opened, content)):
+        orientation = _orientation(opened)
+        _check_alike({page.shape for page in pages})
+        return _of_deep(_with_exif(picture, opened), [_turned(page, orientation) for page in pages], reading)
+    images = []
+    for frame in ImageSequence.Iterator(opened):
+        if file_format is InputFormat.TIFF and set(opened.tag_v2.get(_TIFF_BITS, (1,))) - {1, 2, 4, 8}:  # type: ignore[attr-defined]
+            raise PictureUnsupportedError("The pages have different depths: send them one by one.")
+        images.append(_upright(frame.copy()))
+    _check_alike({image.size for image in images})
+    opened.seek(0)
     return _of_shallow(_with_exif(picture, opened), images, reading)
+
+
+def _check_alike(sizes: set[Any]) -> None:
+    if len(sizes) > 1:
+        raise PictureUnsupportedError("The pages have different sizes or channels: send them one by one.")
 
 
 def _of_shallow(picture: Picture, images: list[Image.Image], reading: Reading) -> Picture:
@@ -353,11 +375,12 @@ def _frame(samples_HWC: StoredSamples, duration_ms: int = 0) -> Frame:
     return Frame(colour, np.stack([alpha] * 3, axis=-1), duration_ms)
 
 
-def _of_deep(picture: Picture, samples_HWC: StoredSamples, reading: Reading) -> Picture:
+def _of_deep(picture: Picture, pages: list[StoredSamples], reading: Reading) -> Picture:
+    """With samples of 16 bits, (H, W, C) each."""
     if reading.colorspace is Colorspace.SRGB and picture.icc_profile:
-        samples_HWC = deep_in_srgb(samples_HWC, picture.icc_profile)
+        pages = [deep_in_srgb(page, picture.icc_profile) for page in pages]
         picture = replace(picture, icc_profile=None).noting(Note.CONVERTED_TO_SRGB)
-    return replace(picture, frames=(_frame(samples_HWC),), grey=samples_HWC.shape[2] < 3)
+    return replace(picture, frames=tuple(map(_frame, pages)), grey=pages[0].shape[2] < 3)
 
 
 def _upright(image: Image.Image) -> Image.Image:

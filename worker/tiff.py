@@ -113,7 +113,7 @@ def _strips(samples: StoredSamples, rows: int) -> Iterator[bytes]:
     """Each with its samples' differences from those of the pixel to the left, compressed."""
     for top in range(0, samples.shape[0], rows):
         strip = samples[top : top + rows]
-        differences = strip.astype(strip.dtype.newbyteorder("<"))
+        differences = strip.astype(strip.dtype.newbyteorder("<"), order="C")
         differences[:, 1:] -= strip[:, :-1]
         yield isal_zlib.compress(differences, COMPRESS_LEVEL)
 

@@ -10,8 +10,8 @@ from PIL import Image
 from sr_models.samples import StoredSamples
 from worker import png, tiff
 from worker.contract.finish import UNCHANGED, Finish
-from worker.contract.jobs import Note, PictureFormat
-from worker.errors import EncodingFailedError, PictureTooLargeError
+from worker.contract.jobs import InputFormat, Note, PictureFormat
+from worker.errors import EncodingFailedError, PictureTooLargeError, PictureUnsupportedError
 from worker.metadata import resources_of_iptc
 from worker.picture import Frame, Picture, in_8_bits
 
@@ -36,8 +36,6 @@ _SIDE_LIMIT_PX = {PictureFormat.JPEG: 65_500, PictureFormat.WEBP: 16_383, Pictur
 _FULL_CHROMA_FROM_QUALITY = 90
 _JPEG_SEGMENT_BYTES = 65_500
 """EXIF, XMP and IPTC have to fit into one segment of a JPEG each; what is longer, which other formats allow, is left out."""
-_DEEP = (PictureFormat.PNG, PictureFormat.TIFF)
-"""Those that hold 16 bits a sample."""
 _STRIP_ROWS = 256
 
 logger = logging.getLogger(__name__)
@@ -50,10 +48,30 @@ def fitted(picture: Picture, output_format: PictureFormat, finish: Finish = UNCH
             picture = replace(picture, frames=picture.frames[:1]).noting(Note.FIRST_FRAME_ONLY)
         if picture.alpha is not None:
             picture = _flattened(picture, finish.background).noting(Note.TRANSPARENCY_FLATTENED)
-    if picture.colour.dtype != np.uint8 and (output_format not in _DEEP or len(picture.frames) > 1):
+    if len(picture.frames) > 1:
+        picture = _several_fitted(picture, output_format)
+    deep = output_format is PictureFormat.TIFF or (
+        output_format is PictureFormat.PNG and len(picture.frames) == 1
+    )
+    if picture.colour.dtype != np.uint8 and not deep:
         shallow = picture.with_planes([in_8_bits(plane) for plane in picture.planes])
         picture = shallow.noting(Note.REDUCED_TO_8_BITS)
     return _with_metadata_for(picture, output_format)
+
+
+def _several_fitted(picture: Picture, output_format: PictureFormat) -> Picture:
+    """Pages stay pages; an animation's times go where the format has no place for them."""
+    if picture.format is InputFormat.TIFF and output_format is not PictureFormat.TIFF:
+        raise PictureUnsupportedError(
+            f"Only a TIFF holds pages, and {output_format} was asked for: choose tiff, or the first page alone."
+        )
+    times = any(frame.duration_ms for frame in picture.frames)
+    lost = (
+        times
+        if output_format is PictureFormat.TIFF
+        else picture.loops and output_format is PictureFormat.AVIF
+    )
+    return picture.noting(Note.TIMING_DROPPED) if lost else picture
 
 
 def _with_metadata_for(picture: Picture, output_format: PictureFormat) -> Picture:
@@ -100,7 +118,7 @@ def encode(
 ) -> bytes:
     """Write the picture, as :func:`fitted` makes it.
 
-    Raises PictureTooLargeError where the format cannot hold a picture of that size, EncodingFailedError where the encoder gives up.
+    Raises PictureTooLargeError where the format cannot hold a picture of that size, PictureUnsupportedError where it cannot hold pages, EncodingFailedError where the encoder gives up.
     """
     picture = fitted(picture, output_format, finish)
     width, height = picture.size_px

@@ -138,3 +138,19 @@ def test_tiffs_of_sixteen_bits_of_every_compression(
     plain = io.BytesIO()
     tifffile.imwrite(plain, samples, photometric="rgb")
     assert enlarge(file.getvalue()).content == enlarge(plain.getvalue()).content
+
+
+def test_ten_bits_become_eight_with_a_note(enlarge: Enlarge) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    samples = np.asarray(natural_picture(64, 48)).astype(np.uint16) * 257
+    file = io.BytesIO()
+    heif = pillow_heif.from_bytes("RGB;16", (64, 48), samples.tobytes())
+    heif.save(file, quality=90)
+    result = enlarge(file.getvalue(), PictureFormat.PNG)
+    assert result.notes == (Note.REDUCED_TO_8_BITS,)
+    assert opened(result.content).size == (128, 96)
+
+
+def test_an_empty_file_is_said_to_be_empty(enlarge: Enlarge) -> None:
+    with pytest.raises(PictureDamagedError, match="empty"):
+        enlarge(b"")

@@ -198,3 +198,20 @@ def test_nothing_is_left_where_it_is_to_be_stripped(
     assert TAGS.Make not in said
     assert not said.get_ifd(ExifTags.IFD.GPSInfo)
     assert not said.get_ifd(ExifTags.IFD.Exif)
+
+
+def test_what_has_no_place_is_said(enlarge: Enlarge) -> None:
+    words = PngInfo()
+    words.add_text("Title", "A house")
+    for content in (
+        file_of(natural_picture(9, 9), pnginfo=words),
+        file_of(natural_picture(9, 9), "JPEG", comment=b"A house"),
+    ):
+        assert enlarge(content).notes == (Note.METADATA_DROPPED,)
+        assert enlarge(content, finish=STRIPPED).notes == ()
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "TIFF"])
+def test_the_resolution_is_of_the_new_size_without_metadata_too(enlarge: Enlarge, name: str) -> None:
+    result = enlarge(file_of(natural_picture(30, 20), name, dpi=(300, 300)), finish=STRIPPED)
+    assert opened(result.content).info["dpi"] == pytest.approx((600, 600), abs=1)

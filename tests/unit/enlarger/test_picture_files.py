@@ -58,10 +58,23 @@ def test_earlier_results_inside_the_input_folder_are_no_sources(photos: Path) ->
     assert not [one.source for one in plan if output in one.source.parents]
 
 
-def test_two_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_two_results_of_one_name_are_told_apart(photos: Path, tmp_path: Path) -> None:
     (photos / "a.png").write_bytes(b"")
+    (photos / "a.gif").write_bytes(b"")
+    plan = plan_enlargements([photos], tmp_path / "out", output_format=PictureFormat.PNG)
+    names = {one.source.name: one.target.name for one in plan}
+    assert names["a.png"] == "a.png"
+    assert names["a.gif"] == "a.gif.png"
+    assert len(set(names.values())) == len(names)
+
+
+def test_two_results_of_one_name_are_refused(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (photos / "a.png").write_bytes(b"")
+    (other / "a.png").write_bytes(b"")
     with pytest.raises(PlanError, match=r"would both become .*a\.png"):
-        plan_enlargements([photos], tmp_path / "out", output_format=PictureFormat.PNG)
+        plan_enlargements([photos / "a.png", other / "a.png"], tmp_path / "out")
 
 
 def test_an_input_is_never_overwritten(photos: Path) -> None:

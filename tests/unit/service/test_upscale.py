@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.unit.service.conftest import LIMITS, World
-from tests.unit.service.pictures import FORMATS, encoded, flat_png
+from tests.unit.service.pictures import FORMATS, animated, encoded, flat_png
 from worker.contract.jobs import PictureFormat, Priority
 
 pytestmark = pytest.mark.anyio
@@ -344,3 +344,41 @@ async def test_other_options_are_another_result(world: World) -> None:
 )
 async def test_only_what_is_filled_in_may_be_left_empty(world: World, name: str, status: int) -> None:
     assert (await world.post({name: ""})).status_code == status
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF"])
+async def test_several_pictures_are_refused_unless_asked_for(world: World, name: str) -> None:
+    several = animated(name)
+    answer = await world.post({}, several)
+    assert (answer.status_code, answer.json()["code"]) == (415, "picture_animated")
+    assert "2 frames" in answer.json()["detail"]
+    for asked, frames in (("first", 1), ("all", 2)):
+        answer = await world.post({"frames": asked}, several)
+        assert answer.status_code == 202
+        assert answer.json()["input"]["frames"] == frames
+        assert answer.json()["frames"] == asked
+
+
+@pytest.mark.parametrize(
+    ("name", "output"), [("GIF", "jpeg"), ("TIFF", "jpeg"), ("TIFF", "png"), ("TIFF", "webp")]
+)
+async def test_what_cannot_hold_them_is_said_at_once(world: World, name: str, output: str) -> None:
+    answer = await world.post({"frames": "all", "format": output}, animated(name))
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == ["format"]
+    assert (await world.post({"frames": "first", "format": output}, animated(name))).status_code == 202
+
+
+async def test_how_it_is_to_look_is_the_jobs(world: World) -> None:
+    options = {
+        "background": "#102030",
+        "progressive": "true",
+        "lossless": "true",
+        "colorspace": "srgb",
+        "width": "50",
+    }
+    answer = (await world.post(options)).json()
+    assert (answer["background"], answer["progressive"], answer["lossless"]) == ("#102030", True, True)
+    assert (answer["colorspace"], answer["width"], answer["height"]) == ("srgb", 50, None)
+    for wrong in ({"background": "white"}, {"colorspace": "p3"}, {"frames": "2"}):
+        assert (await world.post(wrong)).status_code == 400

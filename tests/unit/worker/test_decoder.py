@@ -110,7 +110,7 @@ def test_every_kind_of_pixel_is_the_same(pool: DecoderPool, name: str, mode: str
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (b"", PictureUnsupportedError),
+        (b"", PictureDamagedError),
         (b"no picture", PictureUnsupportedError),
         (PICTURE[:200], PictureDamagedError),
         (PICTURE[:600] + b"\0" * 50 + PICTURE[650:], PictureDamagedError),
