@@ -364,7 +364,7 @@ async def test_several_pictures_are_refused_unless_asked_for(world: World, name:
 )
 async def test_what_cannot_hold_them_is_said_at_once(world: World, name: str, output: str) -> None:
     answer = await world.post({"frames": "all", "format": output}, animated(name))
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == ["format"]
     assert (await world.post({"frames": "first", "format": output}, animated(name))).status_code == 202
 
@@ -381,4 +381,4 @@ async def test_how_it_is_to_look_is_the_jobs(world: World) -> None:
     assert (answer["background"], answer["progressive"], answer["lossless"]) == ("#102030", True, True)
     assert (answer["colorspace"], answer["width"], answer["height"]) == ("srgb", 50, None)
     for wrong in ({"background": "white"}, {"colorspace": "p3"}, {"frames": "2"}):
-        assert (await world.post(wrong)).status_code == 400
+        assert (await world.post(wrong)).status_code == 422
