@@ -110,8 +110,8 @@ def test_a_wrong_option_is_told_before_any_work(
 
 
 def test_results_that_would_collide_are_told_before_any_work(photos: Path, tmp_path: Path) -> None:
-    (photos / "a.png").write_bytes((photos / "b.png").read_bytes())
-    shown = enlarge(photos, "-o", tmp_path / "out", "--format", "png")
+    (photos / "trip" / "a.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    shown = enlarge(photos / "a.jpg", photos / "trip" / "a.jpg", "-o", tmp_path / "out")
     assert shown.exit_code == 2
     assert "would both become" in shown.stderr
     assert not (tmp_path / "out").exists()
