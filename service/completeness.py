@@ -96,6 +96,7 @@ def gif_frames(file: BinaryIO) -> int:
     file.seek(13 + _colour_table_bytes(flags))
     frames = blocks = 0
     while (kind := file.read(1)) not in (b"", b";"):  # some programs leave the trailer out
+        blocks += 1
         if kind == b",":
             frames += 1
             file.seek(_colour_table_bytes(_read(file, 9)[8]) + 1, os.SEEK_CUR)
@@ -107,7 +108,9 @@ def gif_frames(file: BinaryIO) -> int:
             file.seek(length, os.SEEK_CUR)
             blocks += 1
             if blocks > MAX_GIF_BLOCKS:
-                raise DamagedError("the GIF has too many blocks")
+                break
+        if blocks > MAX_GIF_BLOCKS:
+            raise DamagedError("the GIF has too many blocks")
     if not frames:
         raise DamagedError("the GIF has no picture")
     return frames

@@ -57,6 +57,8 @@ READERS: dict[InputFormat, type[ImageFile]] = {
     InputFormat.JP2: Jpeg2KImageFile,
 }
 """AVIF and HEIC are not among them: Pillow would start a decoder to read their header. Of a TIFF only the tags are read."""
+LEAST_FRAME_PX = 10_000
+"""What a frame of an animation counts at least: a file of some megabytes can hold a million of one pixel, each of which takes a pass."""
 MAX_SIDE_PX = {
     PictureFormat.PNG: 2**31 - 1,
     PictureFormat.TIFF: 2**31 - 1,
@@ -107,6 +109,12 @@ def inspect(file: BinaryIO, filename: str, max_pixels: int, frames: Frames = Fra
         )
     count = header.frames if frames is Frames.ALL else 1
     pixels = header.width_px * header.height_px * count
+    if count > 1 and count * LEAST_FRAME_PX > max_pixels:
+        raise ProblemError(
+            TOO_MANY_PIXELS,
+            f"The picture has {count} frames or pages; {max_pixels // LEAST_FRAME_PX} are allowed, however small.",
+            max_pixels=max_pixels,
+        )
     if pixels > max_pixels:
         times = f" x {count} frames" if count > 1 else ""
         raise ProblemError(

@@ -29,9 +29,9 @@ def encoded(picture_format: str, width: int = 40, height: int = 30, **options: o
     return file.getvalue()
 
 
-def animated(picture_format: str) -> bytes:
+def animated(picture_format: str, side_px: int = 16) -> bytes:
     """Two frames as a file of that format."""
-    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    first, second = (Image.new("RGB", (side_px, side_px), colour) for colour in ("red", "blue"))
     file = io.BytesIO()
     first.save(file, picture_format, save_all=True, append_images=[second])
     return file.getvalue()

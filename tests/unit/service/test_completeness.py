@@ -159,3 +159,10 @@ def test_a_tiff_that_points_at_itself_ends() -> None:
 def test_a_tiff_without_pages_is_told(content: bytes) -> None:
     with pytest.raises((DamagedError, TruncatedError)):
         tiff_pages(io.BytesIO(content))
+
+
+def test_a_gif_of_empty_blocks_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.completeness.MAX_GIF_BLOCKS", 1000)
+    for block in (b"!\xf9\0", b"," + bytes(9) + b"\x08\0", b"!\xfe" + b"\1a" * 900 + b"\0"):
+        with pytest.raises(DamagedError, match="too many blocks"):
+            gif_frames(io.BytesIO(gif(1)[:-1] + block * 2000))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.errors import PICTURE_ANIMATED, RESULT_TOO_LARGE, TOO_MANY_PIXELS, ProblemError
-from service.pictures import check_result_fits, inspect
+from service.pictures import LEAST_FRAME_PX, check_result_fits, inspect
 from tests.unit.service.pictures import FORMATS, WITH_EXIF, animated, encoded
 from worker.contract.finish import UNCHANGED, Finish
 from worker.contract.jobs import PictureFormat
@@ -46,10 +46,18 @@ def test_an_animation_is_refused_unless_it_is_asked_for(name: str) -> None:
     assert raised.value.kind is PICTURE_ANIMATED
     first = inspect(io.BytesIO(animated(name)), "", 16 * 16, Frames.FIRST)
     assert (first.frames, first.pixels) == (1, 16 * 16)
-    every = inspect(io.BytesIO(animated(name)), "", 2 * 16 * 16, Frames.ALL)
+    every = inspect(io.BytesIO(animated(name)), "", 2 * LEAST_FRAME_PX, Frames.ALL)
     assert (every.frames, every.pixels) == (2, 2 * 16 * 16)
     with pytest.raises(ProblemError) as raised:
-        inspect(io.BytesIO(animated(name)), "", 2 * 16 * 16 - 1, Frames.ALL)
+        inspect(io.BytesIO(animated(name)), "", 2 * LEAST_FRAME_PX - 1, Frames.ALL)
+    assert raised.value.kind is TOO_MANY_PIXELS
+
+
+def test_all_frames_count() -> None:
+    several = io.BytesIO(animated("GIF", 200))
+    assert inspect(several, "", 2 * 200 * 200, Frames.ALL).pixels == 2 * 200 * 200
+    with pytest.raises(ProblemError) as raised:
+        inspect(several, "", 2 * 200 * 200 - 1, Frames.ALL)
     assert raised.value.kind is TOO_MANY_PIXELS
 
 
