@@ -96,6 +96,7 @@ def inspect(file: BinaryIO, filename: str, max_pixels: int, frames: Frames = Fra
         DamagedError,
         SyntaxError,
         OSError,
+        OverflowError,
         ValueError,
         EOFError,
         KeyError,

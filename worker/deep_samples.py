@@ -104,8 +104,11 @@ def _divided_by_alpha(samples: npt.NDArray[Any]) -> StoredSamples:
 
 
 def _deep_netpbm(content: bytes) -> StoredSamples | None:
-    """Binary PGM and PPM with more than 8 bits: a header of four words, then big-endian samples."""
-    if content[:2] not in (b"P5", b"P6"):
+    """PGM and PPM with more than 8 bits: a header of four words, then big-endian samples; or numbers in words, where the first is P3.
+
+    Pillow reads P2, the other plain one, in 16 bits.
+    """
+    if content[:2] not in (b"P3", b"P5", b"P6"):
         return None
     words: list[int] = []
     position = 2
@@ -124,7 +127,13 @@ def _deep_netpbm(content: bytes) -> StoredSamples | None:
     if most <= 255:
         return None
     channels = 1 if content[:2] == b"P5" else 3
-    samples = np.frombuffer(content, ">u2", width * height * channels, position + 1)
+    count = width * height * channels
+    if content[:2] == b"P3":
+        samples = np.array(content[position:].split(maxsplit=count)[:count], np.uint32)
+        if samples.max(initial=0) > most:
+            raise PictureDamagedError("The picture cannot be decoded: a sample is larger than the largest.")
+    else:
+        samples = np.frombuffer(content, ">u2", count, position + 1)
     return _over_16_bits(samples.reshape(height, width, channels), most)
 
 

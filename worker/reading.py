@@ -102,8 +102,11 @@ def decode(content: bytes, reading: Reading = AS_IT_IS) -> Picture:
     except JobError:
         raise
     except UnidentifiedImageError as error:
+        known = content.startswith((b"II", b"MM"))
         raise PictureUnsupportedError(
-            "The file is no picture of a format that is read, whatever its name says: docs/fidelity.md lists them."
+            "The TIFF is of a kind that is not read: save it with LZW or deflate, or as PNG."
+            if known
+            else "The file is no picture of a format that is read, whatever its name says."
         ) from error
     # Pillow's readers meet damage with many kinds of exception, struct.error and AttributeError among them.
     except Exception as error:

@@ -154,3 +154,10 @@ def test_ten_bits_become_eight_with_a_note(enlarge: Enlarge) -> None:
 def test_an_empty_file_is_said_to_be_empty(enlarge: Enlarge) -> None:
     with pytest.raises(PictureDamagedError, match="empty"):
         enlarge(b"")
+
+
+def test_a_tiff_that_is_not_read_is_called_one(enlarge: Enlarge) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.asarray(natural_picture(32, 32)), photometric="rgb", compression="lerc")
+    with pytest.raises(PictureUnsupportedError, match="TIFF"):
+        enlarge(file.getvalue())

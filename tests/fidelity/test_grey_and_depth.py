@@ -92,3 +92,17 @@ def test_grey_of_sixteen_bits_by_pillow(enlarge: Enlarge) -> None:
     samples = np.random.default_rng(0).integers(0, 65_536, (9, 9)).astype(np.uint16)
     result = opened(enlarge(file_of(Image.fromarray(samples))).content)
     assert result.mode == "I;16"
+
+
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize("most", [65_535, 1023])
+def test_netpbms_of_more_than_eight_bits(enlarge: Enlarge, kind: str, most: int) -> None:
+    channels = 3 if kind in ("P3", "P6") else 1
+    samples = np.random.default_rng(5).integers(0, most + 1, (6, 7, channels)).astype(np.uint16)
+    head = f"{kind} # somebody's\n7 6\n{most}\n".encode()
+    words = " ".join(map(str, samples.ravel().tolist())).encode() + b"\n"
+    content = head + (words if kind in ("P2", "P3") else samples.astype(">u2").tobytes())
+    result = stored(enlarge(content).content)
+    assert result.dtype == np.uint16
+    reference = reference_bicubic(samples * (65_535 / most), 2).clip(0, 65_535)
+    assert np.abs(result - reference).max() <= 2

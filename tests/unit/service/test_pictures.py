@@ -1,4 +1,5 @@
 import io
+import struct
 from contextlib import nullcontext, suppress
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.errors import PICTURE_ANIMATED, RESULT_TOO_LARGE, TOO_MANY_PIXELS, ProblemError
+from service.errors import IMAGE_DAMAGED, PICTURE_ANIMATED, RESULT_TOO_LARGE, TOO_MANY_PIXELS, ProblemError
 from service.pictures import LEAST_FRAME_PX, check_result_fits, inspect
 from tests.unit.service.pictures import FORMATS, WITH_EXIF, animated, encoded
 from worker.contract.finish import UNCHANGED, Finish
@@ -110,3 +111,21 @@ def test_a_picture_is_as_wide_as_people_see_it(name: str, orientation: int, size
 def test_damaged_exif_says_nothing() -> None:
     file = io.BytesIO(encoded("JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
     assert inspect(file, "", 10_000).upright_px == (40, 30)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"II+\0" + struct.pack("<HHQ", 8, 0, 2**64 - 1) + bytes(64),
+        b"II+\0"
+        + struct.pack("<HHQQ", 8, 0, 16, 2)
+        + struct.pack("<HHQd", 256, 12, 1, float("inf"))
+        + struct.pack("<HHQQ", 257, 4, 1, 9)
+        + bytes(8),
+    ],
+)
+def test_a_big_tiff_of_nonsense_is_damaged(content: bytes) -> None:
+    with pytest.raises(ProblemError) as raised:
+        inspect(io.BytesIO(content), "", 1_000_000)
+    assert raised.value.kind is IMAGE_DAMAGED
