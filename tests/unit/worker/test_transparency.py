@@ -14,7 +14,12 @@ def noise(height: int, width: int, seed: int = 0) -> StoredSamples:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-@given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99), share=st.floats(0, 1))
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    share=st.floats(0, 1, allow_subnormal=False),
+)
 def test_what_is_seen_stays_and_what_is_not_comes_from_it(
     height: int, width: int, seed: int, share: float
 ) -> None:
