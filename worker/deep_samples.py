@@ -24,7 +24,7 @@ def deep_samples(opened: Image.Image, content: bytes, file_format: InputFormat) 
     """The samples as (H, W, C) uint16 where there are 16 bits of several channels, which Pillow would make 8 of; None elsewhere."""
     match file_format:
         case InputFormat.PNG:
-            return _with_channels(imagecodecs.png_decode(content)) if content[24] == 16 else None
+            return with_channels(imagecodecs.png_decode(content)) if content[24] == 16 else None
         case InputFormat.TIFF:
             pages = deep_tiff_pages(opened, content, first_only=True)
             return pages[0] if pages else None
@@ -32,13 +32,14 @@ def deep_samples(opened: Image.Image, content: bytes, file_format: InputFormat) 
             bits = _jpeg2000_bits(content)
             if bits <= 8:
                 return None
-            return _over_16_bits(_with_channels(imagecodecs.jpeg2k_decode(content)), (1 << bits) - 1)
+            return _over_16_bits(with_channels(imagecodecs.jpeg2k_decode(content)), (1 << bits) - 1)
         case InputFormat.PPM:
             return _deep_netpbm(content)
     return None
 
 
-def _with_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def with_channels(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, C) as (H, W, C)."""
     return samples if samples.ndim == 3 else samples[..., None]
 
 
@@ -56,14 +57,18 @@ def _over_16_bits(samples: npt.NDArray[Any], most: int) -> StoredSamples:
     return ((wide + most // 2) // most).clip(0, 65_535).astype(np.uint16)
 
 
+def tiff_page_is_deep(opened: Image.Image) -> bool:
+    """Whether the page that a TIFF is at has more than 8 bits a sample."""
+    tags: Any = opened.tag_v2  # type: ignore[attr-defined]
+    return not set(tags.get(_TIFF_BITS, (1,))) <= {1, 2, 4, 8}
+
+
 def deep_tiff_pages(opened: Image.Image, content: bytes, *, first_only: bool = False) -> list[StoredSamples]:
     """The samples of each page, (H, W, C) uint16; none where the first has 8 bits or fewer.
 
     Raises PictureUnsupportedError where there are more than 16, or where pages differ.
     """
-    tags: Any = opened.tag_v2  # type: ignore[attr-defined]
-    bits = set(tags.get(_TIFF_BITS, (1,)))
-    if bits <= {1, 2, 4, 8}:
+    if not tiff_page_is_deep(opened):
         return []
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         pages: list[Any] = [file.pages[0]] if first_only else list(file.pages)
@@ -81,7 +86,7 @@ def _samples_of_page(page: Any) -> StoredSamples:
     channels = page.samplesperpixel
     if page.planarconfig == 2 and channels > 1:
         samples = np.moveaxis(samples, 0, -1)
-    samples = _with_channels(samples)
+    samples = with_channels(samples)
     if page.photometric == _WHITE_IS_ZERO:
         samples = 65_535 - samples
     elif page.photometric > _RGB:

@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import (
     AvifImagePlugin,
     Image,
@@ -27,7 +26,7 @@ from PIL import (
 from sr_models.samples import StoredSamples
 from worker.contract.jobs import InputFormat, Note
 from worker.contract.reading import AS_IT_IS, Colorspace, Frames, Reading
-from worker.deep_samples import deep_in_srgb, deep_samples, deep_tiff_pages
+from worker.deep_samples import deep_in_srgb, deep_samples, deep_tiff_pages, tiff_page_is_deep, with_channels
 from worker.errors import JobError, PictureDamagedError, PictureUnsupportedError
 from worker.metadata import iptc_of_resources, upright_exif, upright_xmp
 from worker.picture import Frame, Picture
@@ -49,7 +48,7 @@ _FORMATS = {
 """By Pillow's names. MPO is a JPEG with further pictures behind the first."""
 
 _EXIF_ORIENTATION = 0x0112
-_TIFF_BITS, _TIFF_IPTC, _TIFF_RESOURCES, _TIFF_XMP = 258, 33723, 34377, 700
+_TIFF_IPTC, _TIFF_RESOURCES, _TIFF_XMP = 33723, 34377, 700
 _CGBI = b"CgBI"
 _HEIF_HEAD_BYTES = 1 << 16
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -249,7 +248,7 @@ def _all(opened: Image.Image, content: bytes, file_format: InputFormat, reading:
         return _of_deep(_with_exif(picture, opened), [_turned(page, orientation) for page in pages], reading)
     images = []
     for frame in ImageSequence.Iterator(opened):
-        if file_format is InputFormat.TIFF and set(opened.tag_v2.get(_TIFF_BITS, (1,))) - {1, 2, 4, 8}:  # type: ignore[attr-defined]
+        if file_format is InputFormat.TIFF and tiff_page_is_deep(opened):
             raise PictureUnsupportedError("The pages have different depths: send them one by one.")
         images.append(_upright(frame.copy()))
     _check_alike({image.size for image in images})
@@ -271,12 +270,11 @@ def _of_shallow(picture: Picture, images: list[Image.Image], reading: Reading) -
         images = [image.convert(common) for image in images]
     if converted:
         picture = replace(picture, icc_profile=None).noting(Note.CONVERTED_TO_SRGB)
-    frames = []
-    for image in images:
-        bands = _bands(image)
-        frames.append(_frame(bands, int(image.info.get("duration", 0))))
+    frames = tuple(
+        _frame(with_channels(np.asarray(image)), int(image.info.get("duration", 0))) for image in images
+    )
     mode = images[0].mode
-    return replace(picture, frames=tuple(frames), grey=mode in ("L", "LA") or mode.startswith("I"))
+    return replace(picture, frames=frames, grey=mode in ("L", "LA") or mode.startswith("I"))
 
 
 def _converted(
@@ -356,12 +354,6 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         converted.putalpha(alpha)
     converted.info = {name: value for name, value in image.info.items() if name != "icc_profile"}
     return converted
-
-
-def _bands(image: Image.Image) -> npt.NDArray[Any]:
-    """(H, W, 1 to 4)."""
-    samples = np.asarray(image)
-    return samples if samples.ndim == 3 else samples[..., None]
 
 
 def _frame(samples_HWC: StoredSamples, duration_ms: int = 0) -> Frame:

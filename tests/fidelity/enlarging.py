@@ -1,6 +1,8 @@
 """A picture's file enlarged, and files looked into by other readers than ours."""
 
 import io
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +72,12 @@ def deep_file_of(samples_HWC: Samples, name: str = "PNG", profile: bytes | None 
 
 def with_profile(png: bytes, profile: bytes) -> bytes:
     """A PNG with an iCCP chunk after its header."""
-    import struct
-    import zlib
+    return png[:33] + png_chunk(b"iCCP", b"some profile\0\0" + zlib.compress(profile)) + png[33:]
 
-    body = b"iCCP" + b"some profile\0\0" + zlib.compress(profile)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return png[:33] + chunk + png[33:]
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """With its length and checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def opened(content: bytes) -> Image.Image:

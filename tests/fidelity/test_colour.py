@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.fidelity.enlarging import Enlarge, deep_file_of, file_of, opened, stored
+from tests.fidelity.enlarging import Enlarge, deep_file_of, file_of, opened, png_chunk, stored
 from tests.fidelity.profiles import p3_profile, press_profile, srgb_of_p3
 from tests.pictures import natural_picture
 from worker.contract.jobs import Note, PictureFormat
@@ -142,11 +142,7 @@ def test_ycbcr(enlarge: Enlarge, colour: tuple[int, int, int]) -> None:
 
 
 def test_a_pngs_gamma_is_kept(enlarge: Enlarge) -> None:
-    from struct import pack
-    from zlib import crc32
-
     png = file_of(natural_picture(8, 8))
-    body = b"gAMA" + pack(">I", 100_000)
-    content = png[:33] + pack(">I", 4) + body + pack(">I", crc32(body)) + png[33:]
+    content = png[:33] + png_chunk(b"gAMA", (100_000).to_bytes(4)) + png[33:]
     assert opened(content).info["gamma"] == 1.0
     assert opened(enlarge(content).content).info["gamma"] == 1.0

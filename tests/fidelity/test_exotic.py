@@ -1,8 +1,6 @@
 """What is refused, clearly; and what gives its base picture, with a note."""
 
 import io
-import struct
-import zlib
 from base64 import b85decode
 
 import numpy as np
@@ -10,20 +8,16 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.fidelity.enlarging import Enlarge, file_of, opened
+from tests.fidelity.enlarging import Enlarge, file_of, opened, png_chunk
 from tests.pictures import natural_picture
 from worker.contract.jobs import Note, PictureFormat
 from worker.errors import PictureDamagedError, PictureUnsupportedError
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def test_apples_own_png(enlarge: Enlarge) -> None:
     png = file_of(natural_picture(8, 8))
     with pytest.raises(PictureUnsupportedError, match="CgBI"):
-        enlarge(png[:8] + chunk(b"CgBI", b"P\0\x20\x02") + png[8:])
+        enlarge(png[:8] + png_chunk(b"CgBI", b"P\0\x20\x02") + png[8:])
 
 
 def test_a_jpeg_of_twelve_bits(enlarge: Enlarge) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.fidelity.enlarging import png_chunk
 from worker.contract.jobs import InputFormat, Note, PictureFormat
 from worker.errors import PictureDamagedError, PictureTooLargeError, PictureUnsupportedError
 from worker.picture import Frame, Picture
@@ -191,10 +192,6 @@ def test_formats_that_were_not_asked_for_stay_shut() -> None:
             decode(file_of(Image.new("RGB", (16, 16)), name))
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def test_a_telephones_jpeg_with_a_preview_inside_is_its_first_picture() -> None:
     first, preview = Image.fromarray(samples(32, 48, 3)), Image.new("RGB", (8, 8))
     picture = decode(file_of(first, "mpo", save_all=True, append_images=[preview]))
@@ -204,8 +201,13 @@ def test_a_telephones_jpeg_with_a_preview_inside_is_its_first_picture() -> None:
 
 
 def test_a_bomb_is_an_error_not_a_crash() -> None:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
-    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    content = (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + png_chunk(b"IEND", b"")
+    )
     with pytest.raises(PictureDamagedError):
         decode(content)
 
