@@ -23,7 +23,7 @@ def edsr_baseline_x3() -> PixelRecipe:
 
 
 def edsr_baseline_x4() -> PixelRecipe:
-    """The run behind `edsr-baseline-x4`: a fourth one, from where the third ended."""
+    """The next run of `edsr-baseline-x4`: a fourth one, from where the third, the published one, ended."""
     return _baseline(
         4,
         start_from="edsr-baseline-x4@3",
